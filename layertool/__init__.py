@@ -1,0 +1,1 @@
+"""Run, build and move OCI images without a daemon."""

@@ -1,0 +1,1 @@
+"""A userspace union file system in the on-disk format of kernel overlayfs."""
