@@ -1,0 +1,422 @@
+"""The pyfuse3 adapter: decode a request, ask the union, encode the answer.
+
+No exception but FUSEError may leave a handler, for any other would take the whole mount down:
+``guarded`` turns OSError into its errno and everything unexpected into EIO and one log line.
+"""
+
+from __future__ import annotations
+
+import errno
+import functools
+import logging
+import os
+import stat
+from collections.abc import Awaitable, Callable, Sequence
+from typing import ParamSpec, Protocol, TypeVar, cast
+
+import pyfuse3
+import trio
+from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
+
+from .copyup import write_all
+from .ids import IdMap
+from .tree import Dir, Node, Tree, path_of
+from .union import Changes, Union
+
+log = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+THREAD_COPY_BYTES = 4 << 20
+"""A copy-up of more than this goes to a thread, so that other requests go on meanwhile."""
+_BLOCK = 4096
+
+
+def guarded(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    """Let only FUSEError out of a request handler."""
+
+    @functools.wraps(handler)
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return await handler(*args, **kwargs)
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EIO) from None
+        except FUSEError:
+            raise
+        except Exception:
+            log.exception("%s%r failed", handler.__name__, args[1:])
+            raise FUSEError(errno.EIO) from None
+
+    return wrapper
+
+
+class Policy(Protocol):
+    """The mount options that shape answers (see options.py)."""
+
+    @property
+    def timeout(self) -> float: ...
+    @property
+    def static_nlink(self) -> bool: ...
+    @property
+    def volatile(self) -> bool: ...
+
+
+class Encoder:
+    """Builds what the kernel gets for a node, once; it is kept on the node until it is stale."""
+
+    def __init__(self, *, timeout: float, static_nlink: bool, uids: IdMap, gids: IdMap) -> None:
+        self._timeout = timeout
+        self._static_nlink = static_nlink
+        self._uids = uids
+        self._gids = gids
+        self._mapped = not (uids.identity and gids.identity)
+
+    def __call__(self, node: Node, st: os.stat_result) -> EntryAttributes:
+        entry = EntryAttributes()
+        entry.st_ino = node.nid
+        entry.st_mode = st.st_mode
+        entry.st_nlink = self._links(node, st)
+        entry.st_size = st.st_size
+        entry.st_blocks = st.st_blocks
+        entry.st_blksize = _BLOCK
+        entry.st_rdev = st.st_rdev
+        entry.st_atime_ns = st.st_atime_ns
+        entry.st_mtime_ns = st.st_mtime_ns
+        entry.st_ctime_ns = st.st_ctime_ns
+        if self._mapped:
+            entry.st_uid = self._uids.show(st.st_uid)
+            entry.st_gid = self._gids.show(st.st_gid)
+        else:
+            entry.st_uid = st.st_uid
+            entry.st_gid = st.st_gid
+        # Nothing but this mount changes what it shows, so the kernel may trust it for good.
+        entry.entry_timeout = entry.attr_timeout = self._timeout
+        return entry
+
+    def _links(self, node: Node, st: os.stat_result) -> int:
+        if node.parent is None and node.nid != pyfuse3.ROOT_INODE:
+            return 0
+        # A merged directory's real links cannot be counted without reading every layer; 1 is what
+        # kernel overlayfs says, and find(1) takes it for "unknown".
+        if isinstance(node, Dir) and (self._static_nlink or node.merged):
+            return 1
+        return st.st_nlink
+
+
+class Operations(pyfuse3.Operations):
+    """Request handlers. A file's handle is its inode number; a directory's is a listing."""
+
+    supports_dot_lookup = False
+
+    def __init__(
+        self,
+        union: Union,
+        *,
+        timeout: float,
+        writeback: bool,
+        acls: bool,
+        sync: bool,
+        ids: tuple[IdMap, IdMap],
+    ) -> None:
+        super().__init__()
+        self.enable_writeback_cache = writeback
+        self.enable_acl = acls
+        self._union = union
+        self._tree: Tree = union.tree
+        self._nodes = union.tree.nodes
+        self._sync = sync
+        self._uids, self._gids = ids
+        self._listings: dict[int, tuple[Dir, list[bytes]]] = {}
+        self._next_listing = 1
+        self._copying: dict[Node, trio.Lock] = {}
+        self._absent = EntryAttributes()
+        self._absent.st_ino = 0
+        self._absent.entry_timeout = timeout
+
+    # --- names -----------------------------------------------------------------------------------
+
+    def _entry(self, node: Node) -> EntryAttributes:
+        return cast(EntryAttributes, node.attr or self._tree.refresh(node))
+
+    def _given(self, node: Node) -> EntryAttributes:
+        """The answer that hands *node* to the kernel, which counts it."""
+        entry = cast(EntryAttributes, node.attr or self._tree.refresh(node))
+        node.lookups += 1
+        return entry
+
+    @guarded
+    async def lookup(self, parent_inode: int, name: bytes, ctx: RequestContext) -> EntryAttributes:
+        parent = self._union.dir(parent_inode)
+        if name == b".":
+            return self._given(parent)
+        if name == b"..":
+            return self._given(parent.parent or parent)
+        node = self._tree.lookup(parent, name)
+        return self._absent if node is None else self._given(node)
+
+    async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
+        for nid, count in inode_list:
+            try:
+                self._tree.forget(nid, count)
+            except Exception:
+                log.exception("forget(%d) failed", nid)
+
+    @guarded
+    async def mknod(
+        self, parent_inode: int, name: bytes, mode: int, rdev: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._union.dir(parent_inode)
+        return self._given(self._union.mknod(parent, name, mode, rdev, self._caller(ctx)))
+
+    @guarded
+    async def mkdir(
+        self, parent_inode: int, name: bytes, mode: int, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._union.dir(parent_inode)
+        return self._given(self._union.mkdir(parent, name, mode, self._caller(ctx)))
+
+    @guarded
+    async def symlink(
+        self, parent_inode: int, name: bytes, target: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        parent = self._union.dir(parent_inode)
+        return self._given(self._union.symlink(parent, name, target, self._caller(ctx)))
+
+    @guarded
+    async def create(
+        self, parent_inode: int, name: bytes, mode: int, flags: int, ctx: RequestContext
+    ) -> tuple[FileInfo, EntryAttributes]:
+        parent = self._union.dir(parent_inode)
+        node = self._union.create(parent, name, mode, self._caller(ctx))
+        return FileInfo(fh=node.nid, keep_cache=True), self._given(node)
+
+    @guarded
+    async def link(
+        self, inode: int, new_parent_inode: int, new_name: bytes, ctx: RequestContext
+    ) -> EntryAttributes:
+        node = self._tree.get(inode)
+        await self._bring_up_large(node)
+        return self._given(self._union.link(node, self._union.dir(new_parent_inode), new_name))
+
+    @guarded
+    async def unlink(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._union.unlink(self._union.dir(parent_inode), name)
+
+    @guarded
+    async def rmdir(self, parent_inode: int, name: bytes, ctx: RequestContext) -> None:
+        self._union.rmdir(self._union.dir(parent_inode), name)
+
+    @guarded
+    async def rename(
+        self,
+        parent_inode_old: int,
+        name_old: bytes,
+        parent_inode_new: int,
+        name_new: bytes,
+        flags: int,
+        ctx: RequestContext,
+    ) -> None:
+        old_parent = self._union.dir(parent_inode_old)
+        new_parent = self._union.dir(parent_inode_new)
+        node = self._tree.lookup(old_parent, name_old)
+        if node is not None:
+            await self._bring_up_large(node)
+        self._union.rename(old_parent, name_old, new_parent, name_new, flags)
+
+    # --- attributes ----------------------------------------------------------------------------------
+
+    @guarded
+    async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
+        return self._entry(self._tree.get(inode))
+
+    @guarded
+    async def setattr(
+        self,
+        inode: int,
+        attr: EntryAttributes,
+        fields: SetattrFields,
+        fh: int | None,
+        ctx: RequestContext,
+    ) -> EntryAttributes:
+        node = self._tree.get(inode)
+        changes = Changes(
+            mode=attr.st_mode if fields.update_mode else None,
+            uid=self._uids.store(attr.st_uid) if fields.update_uid else None,
+            gid=self._gids.store(attr.st_gid) if fields.update_gid else None,
+            size=attr.st_size if fields.update_size else None,
+            atime_ns=attr.st_atime_ns if fields.update_atime else None,
+            mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
+        )
+        await self._bring_up_large(node, changes.size)
+        self._union.setattr(node, changes)
+        return self._entry(node)
+
+    @guarded
+    async def readlink(self, inode: int, ctx: RequestContext) -> bytes:
+        return self._union.readlink(self._tree.get(inode))
+
+    @guarded
+    async def statfs(self, ctx: RequestContext) -> pyfuse3.StatvfsData:
+        found = self._union.statvfs()
+        data = pyfuse3.StatvfsData()
+        data.f_bsize = found.f_bsize
+        data.f_frsize = found.f_frsize
+        data.f_blocks = found.f_blocks
+        data.f_bfree = found.f_bfree
+        data.f_bavail = found.f_bavail
+        data.f_files = found.f_files
+        data.f_ffree = found.f_ffree
+        data.f_favail = found.f_favail
+        data.f_namemax = found.f_namemax
+        return data
+
+    # --- xattrs ----------------------------------------------------------------------------------------
+
+    @guarded
+    async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
+        return self._union.getxattr(self._tree.get(inode), name)
+
+    @guarded
+    async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
+        return self._union.listxattr(self._tree.get(inode))
+
+    @guarded
+    async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:
+        node = self._tree.get(inode)
+        await self._bring_up_large(node)
+        self._union.setxattr(node, name, value)
+
+    @guarded
+    async def removexattr(self, inode: int, name: bytes, ctx: RequestContext) -> None:
+        node = self._tree.get(inode)
+        await self._bring_up_large(node)
+        self._union.removexattr(node, name)
+
+    # --- files -------------------------------------------------------------------------------------------
+
+    @guarded
+    async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
+        node = self._tree.get(inode)
+        if flags & (os.O_WRONLY | os.O_RDWR) and not flags & os.O_TRUNC:
+            await self._bring_up_large(node)
+        self._union.open(node, flags)
+        return FileInfo(fh=inode, keep_cache=True)
+
+    @guarded
+    async def read(self, fh: int, off: int, size: int) -> bytes:
+        return os.pread(self._nodes[fh].fd, size, off)
+
+    @guarded
+    async def write(self, fh: int, off: int, buf: bytes) -> int:
+        node = self._nodes[fh]
+        node.attr = None
+        done = os.pwrite(node.fd, buf, off)
+        if done < len(buf):
+            done += write_all(node.fd, buf[done:], off + done)
+        return done
+
+    async def flush(self, fh: int) -> None:
+        # Written data is in the upper already. The kernel remembers ENOSYS and never asks again.
+        raise FUSEError(errno.ENOSYS)
+
+    @guarded
+    async def release(self, fh: int) -> None:
+        self._union.release(self._nodes[fh])
+
+    @guarded
+    async def fsync(self, fh: int, datasync: bool) -> None:
+        if self._sync:
+            call = os.fdatasync if datasync else os.fsync
+            await trio.to_thread.run_sync(call, self._nodes[fh].fd)
+
+    # --- directories ---------------------------------------------------------------------------------------
+
+    @guarded
+    async def opendir(self, inode: int, ctx: RequestContext) -> int:
+        node = self._union.dir(inode)
+        fh = self._next_listing
+        self._next_listing += 1
+        self._listings[fh] = (node, [])
+        return fh
+
+    @guarded
+    async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
+        node, names = self._listings[fh]
+        if not start_id:
+            # A listing stays what it was when it began; rewinddir(3) begins it anew.
+            names = [b".", b"..", *self._tree.children(node)]
+            self._listings[fh] = (node, names)
+        reply, lookup = pyfuse3.readdir_reply, self._tree.lookup
+        for place in range(start_id, len(names)):
+            name = names[place]
+            if place < 2:
+                child: Node | None = node if place == 0 else (node.parent or node)
+            else:
+                try:
+                    child = lookup(node, name)
+                    if child is None:
+                        continue
+                    if child.attr is None:
+                        self._tree.refresh(child)
+                except OSError:
+                    continue  # a stale entry must not hide its neighbours; stat(2) tells its error
+            assert child is not None
+            if not reply(token, name, self._entry(child), place + 1):
+                return
+            if place > 1:
+                child.lookups += 1
+
+    @guarded
+    async def releasedir(self, fh: int) -> None:
+        self._listings.pop(fh, None)
+
+    @guarded
+    async def fsyncdir(self, fh: int, datasync: bool) -> None:
+        node, _ = self._listings[fh]
+        if self._sync and node.upper and node.parent is not None:
+            await trio.to_thread.run_sync(os.fsync, self._tree.upper_dir_fd(node))
+
+    # --- helpers ---------------------------------------------------------------------------------------------
+
+    def _caller(self, ctx: RequestContext) -> RequestContext | MappedCaller:
+        if self._uids.identity and self._gids.identity:
+            return ctx
+        return MappedCaller(self._uids.store(ctx.uid), self._gids.store(ctx.gid), ctx.umask)
+
+    async def _bring_up_large(self, node: Node, size: int | None = None) -> None:
+        """Copy a large lower file up in a thread before the change that needs it.
+
+        One copy at a time for a node; whoever waits finds the work done.
+        """
+        promoter = self._union.promoter
+        if promoter is None or (node.upper and not node.metacopy) or not stat.S_ISREG(node.mode):
+            return
+        bytes_needed = self._tree.stat(node).st_size if size is None else size
+        if bytes_needed <= THREAD_COPY_BYTES:
+            return
+        lock = self._copying.setdefault(node, trio.Lock())
+        async with lock:
+            if node.upper and not node.metacopy:
+                return
+            transfer = promoter.begin(node, size)
+            try:
+                await trio.to_thread.run_sync(functools.partial(transfer.run, sync=self._sync))
+            except BaseException:
+                promoter.abandon(transfer)
+                raise
+            finally:
+                self._copying.pop(node, None)
+            promoter.finish(transfer)
+            log.debug("copied up %r, %d bytes", path_of(node), transfer.size)
+
+
+class MappedCaller:
+    """A caller with its ids as they are on disk."""
+
+    __slots__ = ("gid", "uid", "umask")
+
+    def __init__(self, uid: int, gid: int, umask: int) -> None:
+        self.uid = uid
+        self.gid = gid
+        self.umask = umask

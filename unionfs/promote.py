@@ -1,0 +1,306 @@
+"""Copy-up of nodes: bringing a lower object into the upper before it is changed.
+
+Each object appears in the upper complete or not at all. Nothing of a copy-up shows in the merged
+view: names, numbers, times and attributes stay as they were.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+
+from . import copyup, syscalls
+from .tree import Dir, Node, Tree, path_of
+from .upper import Upper
+
+_PROC_NAME = b"/proc/self/fd/%d/%s"
+_FROZEN = syscalls.FS_IMMUTABLE_FL | syscalls.FS_APPEND_FL
+
+
+@dataclass(slots=True)
+class Transfer:
+    """A regular file on its way up: *source* and *target* are open, *size* bytes are to be copied."""
+
+    node: Node
+    st: os.stat_result
+    source: int
+    target: int
+    temp: bytes | None
+    size: int
+
+    def run(self, *, sync: bool) -> None:
+        """Copy the data. Touches nothing but its two descriptors, so any thread may do it."""
+        copyup.copy_data(self.source, self.target, self.size, self.st)
+        if sync and self.size:
+            os.fsync(self.target)
+
+
+class Promoter:
+    """Copies nodes of *tree* into *upper*. Raises OSError; then nothing has changed."""
+
+    def __init__(self, tree: Tree, upper: Upper) -> None:
+        self._tree = tree
+        self._upper = upper
+
+    # --- directories ---------------------------------------------------------------------------
+
+    def directory(self, node: Dir) -> int:
+        """Make sure that *node* and all above it are in the upper; returns its upper descriptor."""
+        if not node.upper:
+            missing = [node]
+            while (parent := missing[-1].parent) is not None and not parent.upper:
+                missing.append(parent)
+            if parent is None:
+                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), node.name)
+            for step in reversed(missing):
+                self._one_directory(step)
+        return self._tree.upper_dir_fd(node)
+
+    def _one_directory(self, node: Dir) -> None:
+        upper, parent = self._upper, node.parent
+        assert parent is not None
+        st = self._tree.stat(node)
+        source_dir, source, layer = self._tree.place(node)
+        source_fd = layer.open_dir(source_dir, source)
+        try:
+            _refuse_frozen(source_fd)
+        finally:
+            os.close(source_fd)
+        parent_fd = self._tree.upper_dir_fd(parent)
+        temp = upper.temp_name()
+        os.mkdir(temp, 0o700, dir_fd=upper.work_fd)
+        try:
+            self._dress(node, st, temp)
+            times = os.fstat(parent_fd)
+            upper.rename(upper.work_fd, temp, parent_fd, node.name, syscalls.RENAME_NOREPLACE)
+        except OSError:
+            upper.scrub(temp)
+            raise
+        upper.keep_times(parent_fd, times)
+        node.upper = True
+        node.xattrs = None
+        node.attr = None
+        self._mark_impure(parent, parent_fd)
+
+    def _dress(self, node: Node, st: os.stat_result, temp: bytes) -> None:
+        """Give the new object *temp* everything that *node*'s lower object has but its content."""
+        upper = self._upper
+        source_dir, source, _ = self._tree.place(node)
+        work = upper.work_fd
+        os.chown(temp, st.st_uid, st.st_gid, dir_fd=work, follow_symlinks=False)
+        if not stat.S_ISLNK(st.st_mode):
+            os.chmod(temp, stat.S_IMODE(st.st_mode), dir_fd=work)
+        copyup.copy_xattrs(source_dir, source, _PROC_NAME % (work, temp))
+        self._set_origin(source_dir, source, temp)
+        os.utime(temp, ns=(st.st_atime_ns, st.st_mtime_ns), dir_fd=work, follow_symlinks=False)
+
+    def _set_origin(self, source_dir: int, source: bytes, temp: bytes) -> None:
+        try:
+            origin = self._upper.origin_value(source_dir, source)
+            self._upper.set_mark(self._upper.work_fd, temp, b"origin", origin)
+        except OSError as error:
+            # Symlinks and devices hold no user.* xattrs; some uppers hold no xattrs at all.
+            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                raise
+
+    def _mark_impure(self, parent: Dir, parent_fd: int) -> None:
+        if not parent.impure:
+            times = os.fstat(parent_fd)
+            self._upper.set_impure(parent_fd)
+            self._upper.keep_times(parent_fd, times)
+            parent.impure = True
+
+    # --- files -----------------------------------------------------------------------------------
+
+    def file(self, node: Node, size: int | None = None) -> None:
+        """Bring the non-directory *node* up at once, keeping only its first *size* bytes if given."""
+        if node.upper and not node.metacopy:
+            return
+        if stat.S_ISREG(node.mode):
+            transfer = self.begin(node, size)
+            try:
+                transfer.run(sync=self._upper.sync)
+            except OSError:
+                self.abandon(transfer)
+                raise
+            self.finish(transfer)
+        else:
+            self._special(node)
+
+    def begin(self, node: Node, size: int | None = None) -> Transfer:
+        """Open both ends of a regular file's copy-up; follow with run() and finish() or abandon()."""
+        if node.parent is not None:
+            self.directory(node.parent)
+        st = self._tree.stat(node)
+        source = open_source(self._tree, node)
+        try:
+            _refuse_frozen(source)
+            target, temp = self._upper.open_temp()
+        except OSError:
+            os.close(source)
+            raise
+        wanted = st.st_size if size is None else min(size, st.st_size)
+        return Transfer(node, st, source, target, temp, wanted)
+
+    def abandon(self, transfer: Transfer) -> None:
+        """Throw away a copy-up that failed."""
+        os.close(transfer.source)
+        self._upper.discard_temp(transfer.target, transfer.temp)
+
+    def finish(self, transfer: Transfer) -> None:
+        """Give the copied file its metadata and its name, and turn the node's handles to it."""
+        node, target = transfer.node, transfer.target
+        try:
+            self._dress_file(transfer)
+            names = self._known_names(node, transfer.st)
+            if names:
+                self._enter(node, transfer, names)
+        except OSError:
+            self.abandon(transfer)
+            raise
+        os.close(transfer.source)
+        if node.fd >= 0:
+            os.close(node.fd)
+        node.fd = -1
+        node.upper = True
+        node.metacopy = False
+        node.source = node.data = None
+        node.xattrs = None
+        node.attr = None
+        if node.opens or not names:
+            node.fd, node.writable = target, True
+        else:
+            os.close(target)
+
+    def _dress_file(self, transfer: Transfer) -> None:
+        node, st, target = transfer.node, transfer.st, transfer.target
+        source_dir, source, _ = self._tree.place(node)
+        copyup.copy_owner_and_mode(target, st)
+        copyup.copy_xattrs(source_dir, source, target)
+        if st.st_nlink == 1 and not node.upper:
+            # A number shared by several names cannot be kept by one of them.
+            try:
+                origin = self._upper.origin_value(source_dir, source)
+                os.setxattr(target, self._upper.family + b"origin", origin)
+            except OSError as error:
+                if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
+                    raise
+        os.utime(target, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+    def _known_names(self, node: Node, st: os.stat_result) -> list[tuple[Dir, bytes]]:
+        """Every name that must follow the copy, so that hard links stay links.
+
+        The lower layer is searched for names nobody has looked up yet.
+        """
+        names = self._tree.names(node)
+        if names and st.st_nlink > len(names) and not node.upper:
+            self._tree.find_links(node, st)
+            names = self._tree.names(node)
+        return names
+
+    def _enter(self, node: Node, transfer: Transfer, names: list[tuple[Dir, bytes]]) -> None:
+        upper = self._upper
+        first: tuple[int, bytes] | None = None
+        for parent, name in names:
+            fd = self.directory(parent)
+            times = os.fstat(fd)
+            if first is not None:
+                upper.link(*first, fd, name)
+            elif node.upper:
+                self._replace_metacopy(transfer, fd, name)
+            else:
+                upper.link_temp(transfer.target, transfer.temp, fd, name)
+            upper.keep_times(fd, times)
+            self._mark_impure(parent, fd)
+            first = first or (fd, name)
+        if len(names) > 1:
+            node.real = os.fstat(transfer.target).st_ino
+            self._tree.links[node.real] = node
+
+    def _replace_metacopy(self, transfer: Transfer, dir_fd: int, name: bytes) -> None:
+        """Put the complete file over the metadata-only one."""
+        upper, temp = self._upper, transfer.temp
+        if temp is None:
+            temp = upper.temp_name()
+            source = b"/proc/self/fd/%d" % transfer.target
+            os.link(source, temp, dst_dir_fd=upper.work_fd, follow_symlinks=True)
+        os.rename(temp, name, src_dir_fd=upper.work_fd, dst_dir_fd=dir_fd)
+
+    def _special(self, node: Node) -> None:
+        """Bring up a symlink, fifo, socket or device as what it is."""
+        upper = self._upper
+        st = self._tree.stat(node)
+        source_dir, source, _ = self._tree.place(node)
+        temp = upper.temp_name()
+        if stat.S_ISLNK(st.st_mode):
+            os.symlink(os.readlink(source, dir_fd=source_dir), temp, dir_fd=upper.work_fd)
+        else:
+            os.mknod(temp, stat.S_IFMT(st.st_mode) | 0o600, st.st_rdev, dir_fd=upper.work_fd)
+        try:
+            self._dress(node, st, temp)
+            for parent, name in self._known_names(node, st):
+                fd = self.directory(parent)
+                times = os.fstat(fd)
+                upper.link(upper.work_fd, temp, fd, name)
+                upper.keep_times(fd, times)
+                self._mark_impure(parent, fd)
+            if node.parent is None:
+                node.fd = os.open(temp, os.O_PATH | os.O_NOFOLLOW, dir_fd=upper.work_fd)
+        finally:
+            upper.scrub(temp)
+        node.upper = True
+        node.source = None
+        node.xattrs = None
+        node.attr = None
+
+    # --- subtrees ----------------------------------------------------------------------------------
+
+    def subtree(self, node: Dir) -> None:
+        """Bring up all that *node* shows, and make it opaque: it then needs no layer below it.
+
+        For a rename of a merged directory where the kernel would not follow a redirect. Until the
+        opaque mark is set the merged view is unchanged, and the mark is one step.
+        """
+        self.directory(node)
+        for name in list(self._tree.children(node)):
+            child = self._tree.lookup(node, name)
+            if isinstance(child, Dir):
+                self.subtree(child)
+            elif child is not None:
+                self.file(child)
+        self.make_opaque(node)
+
+    def make_opaque(self, node: Dir) -> None:
+        """Cut the upper directory *node* off from what is below it."""
+        if not node.parts or node.parent is None:
+            return
+        parent_fd = self._tree.upper_dir_fd(node.parent)
+        self._upper.set_opaque(parent_fd, node.name)
+        self._tree.children(node)
+        node.parts = ()
+        node.xattrs = None
+        node.attr = None
+
+
+def open_source(tree: Tree, node: Node) -> int:
+    """A fresh O_RDONLY descriptor of the file that holds *node*'s data.
+
+    Raises EIO for a metadata-only file whose data is in no layer: never zeros.
+    """
+    if node.metacopy:
+        if node.data is None:
+            raise OSError(
+                errno.EIO, "no layer has the data of this metadata-only file", path_of(node)
+            )
+        part, name = node.data
+        return part.layer.open_file(part.dir_fd(), name, os.O_RDONLY)
+    fd, name, layer = tree.place(node)
+    return layer.open_file(fd, name, os.O_RDONLY)
+
+
+def _refuse_frozen(fd: int) -> None:
+    """A file made immutable with chattr(1) stays as it is also under a union."""
+    if syscalls.inode_flags(fd) & _FROZEN:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))

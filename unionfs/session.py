@@ -1,0 +1,271 @@
+"""The life of a mount: daemonise, mount, serve, unmount."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pyfuse3
+import trio
+
+from . import checks, diagnose, eventloop, syscalls
+from .errors import UnionError, printable
+from .ids import IdMap
+from .operations import Encoder, Operations
+from .stack import Opened, open_union
+
+if TYPE_CHECKING:
+    from .options import MountOptions
+
+log = logging.getLogger(__name__)
+
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_NOATIME = 1, 2, 4, 8, 1024
+READAHEAD_KIB = 1024
+
+
+def run(options: MountOptions, *, foreground: bool, debug: bool) -> int:
+    """Mount and serve until unmounted; returns the exit status.
+
+    In the background it returns 0 once the mount answers, and the daemon goes on in a child.
+    Raises UnionError when the mount cannot be made.
+    """
+    checks.check(options)
+    logging.basicConfig(
+        level=logging.DEBUG if debug else logging.WARNING, format="unionfs: %(message)s"
+    )
+    if foreground:
+        return _serve(options, started=lambda: None)
+    return _in_background(options)
+
+
+def _in_background(options: MountOptions) -> int:
+    """Fork before trio and libfuse start threads; the child tells over a pipe how it went."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if not pid:
+        os.close(reader)
+        _child(options, writer)
+    os.close(writer)
+    with os.fdopen(reader, "rb") as pipe:
+        message = pipe.read()
+    if message != b"ok":
+        os.waitpid(pid, 0)
+        raise UnionError(message.decode("utf-8", "replace") or "the daemon died while mounting")
+    # The kernel answers this only after the daemon has answered INIT.
+    os.statvfs(options.mountpoint)
+    return 0
+
+
+def _child(options: MountOptions, writer: int) -> None:
+    def started() -> None:
+        os.setsid()
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(null, fd)
+        os.close(null)
+        os.write(writer, b"ok")
+        os.close(writer)
+
+    status = 1
+    try:
+        status = _serve(options, started=started)
+    except UnionError as error:
+        os.write(writer, str(error).encode())
+    except BaseException as error:
+        try:
+            os.write(writer, f"unexpected {type(error).__name__}: {error}".encode())
+        except OSError:
+            log.exception("the daemon failed")
+    os._exit(status)
+
+
+def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
+    ids = (
+        IdMap(options.uid_mapping, 0 if options.squash_to_root else options.squash_to_uid),
+        IdMap(options.gid_mapping, 0 if options.squash_to_root else options.squash_to_gid),
+    )
+    encoder = Encoder(
+        timeout=options.timeout, static_nlink=options.static_nlink, uids=ids[0], gids=ids[1]
+    )
+    os.umask(0)
+    opened = open_union(options, encoder)
+    try:
+        operations = Operations(
+            opened.union,
+            timeout=options.timeout,
+            writeback=options.writeback,
+            acls=options.acl,
+            sync=options.fsync != "volatile",
+            ids=ids,
+        )
+        for warning in opened.warnings:
+            print(f"unionfs: warning: {warning}", file=sys.stderr, flush=True)
+        mount = Mountpoint(options)
+        mount.mount(operations)
+        started()
+        _loop(mount)
+        return 0
+    finally:
+        opened.close()
+
+
+def _loop(mount: Mountpoint) -> None:
+    # What exists now lives as long as the daemon: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        trio.run(_main, mount)
+    finally:
+        mount.close()
+
+
+async def _main(mount: Mountpoint) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_watch_signals, mount)
+        await pyfuse3.main()
+        nursery.cancel_scope.cancel()
+
+
+async def _watch_signals(mount: Mountpoint) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            # In a thread: the unmount waits for answers to its last requests.
+            await trio.to_thread.run_sync(mount.unmount)
+
+
+class Mountpoint:
+    """Where the union is mounted, directly by mount(2) or through fusermount3."""
+
+    def __init__(self, options: MountOptions) -> None:
+        self.options = options
+        self.path = os.path.abspath(options.mountpoint)
+        self._direct = False
+
+    def mount(self, operations: Operations) -> None:
+        """Mount; raises UnionError saying what is missing on this machine."""
+        eventloop.install(self._ready)
+        try:
+            where = self._mount_directly()
+            arguments: set[str] = set()
+        except OSError as error:
+            if os.geteuid() == 0 and not isinstance(error, PermissionError):
+                raise UnionError(diagnose.explain_mount_failure(error, self.options)) from None
+            where, arguments = os.fsdecode(self.path), self._libfuse_options()
+        try:
+            pyfuse3.init(operations, where, arguments)
+        except (RuntimeError, OSError) as error:
+            raise UnionError(diagnose.explain_mount_failure(error, self.options)) from None
+
+    def _mount_directly(self) -> str:
+        """mount(2) by ourselves, which needs CAP_SYS_ADMIN in the mount namespace.
+
+        MS_POSIXACL makes the kernel leave the umask to us: below a default ACL it must not count,
+        and only we know whether there is one.
+        """
+        options = self.options
+        fd = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+        data = [
+            f"fd={fd}",
+            "rootmode=40000",
+            f"user_id={os.geteuid()}",
+            f"group_id={os.getegid()}",
+            "default_permissions",
+        ]
+        if options.allow_other is not False and not options.allow_root:
+            data.append("allow_other")
+        if options.context is not None:
+            data.append(f'context="{options.context}"')
+        flags = self._flags() | (syscalls.MS_POSIXACL if options.acl else 0)
+        try:
+            syscalls.mount(
+                self._source(), self.path, b"fuse.unionfs", flags, ",".join(data).encode()
+            )
+        except OSError:
+            os.close(fd)
+            raise
+        self._direct = True
+        return f"/dev/fd/{fd}"
+
+    def _flags(self) -> int:
+        options = self.options
+        flags = 0
+        if options.read_only or options.upper is None:
+            flags |= _MS_RDONLY
+        if options.suid is False:
+            flags |= _MS_NOSUID
+        if options.dev is False:
+            flags |= _MS_NODEV
+        if options.exec is False:
+            flags |= _MS_NOEXEC
+        if options.noatime:
+            flags |= _MS_NOATIME
+        return flags
+
+    def _libfuse_options(self) -> set[str]:
+        options = self.options
+        found = {"default_permissions", "subtype=unionfs", f"fsname={os.fsdecode(self._source())}"}
+        if options.allow_other:
+            found.add("allow_other")
+        if options.read_only or options.upper is None:
+            found.add("ro")
+        for name, value in (("suid", options.suid), ("dev", options.dev), ("exec", options.exec)):
+            if value is False:
+                found.add(f"no{name}")
+        return found
+
+    def _source(self) -> bytes:
+        return self.options.fsname or b"unionfs"
+
+    def _ready(self) -> None:
+        """INIT was answered: with privilege, let the kernel read ahead by more than 128 KiB."""
+        device = mounted_device(self.path)
+        if device is None:
+            return
+        try:
+            with open(f"/sys/class/bdi/{device}/read_ahead_kb", "w", encoding="ascii") as setting:
+                setting.write(str(READAHEAD_KIB))
+        except OSError:
+            pass  # not ours to set without privilege
+
+    def unmount(self) -> None:
+        """Unmount, lazily when something still uses the mount."""
+        if self._direct:
+            try:
+                syscalls.umount(self.path)
+            except OSError:
+                try:
+                    syscalls.umount(self.path, syscalls.MNT_DETACH)
+                except OSError as error:
+                    log.warning("cannot unmount %s: %s", printable(self.path), error.strerror)
+        else:
+            pyfuse3.terminate()
+
+    def close(self) -> None:
+        """End the session; unmounts what fusermount3 mounted if it still is."""
+        pyfuse3.close(unmount=not self._direct)
+
+
+def mounted_device(path: bytes) -> str | None:
+    """``MAJOR:MINOR`` of the topmost mount at *path*, without touching it; None when there is none."""
+    device = None
+    with open("/proc/self/mountinfo", "rb") as table:
+        for line in table:
+            fields = line.split(b" ")
+            if _unescape(fields[4]) == path:
+                device = fields[2].decode()
+    return device
+
+
+def _unescape(field: bytes) -> bytes:
+    for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
+        field = field.replace(code, char)
+    return field
+
+
+__all__ = ["Mountpoint", "Opened", "mounted_device", "run"]
