@@ -1,0 +1,98 @@
+"""A process that has been started: to signal, to wait for, to stop."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+_POLL: Final = 0.02  # seconds
+
+
+@dataclass(slots=True)
+class Running:
+    """`pid` is our child and gives the exit status; `init_pid` is pid 1 inside, in our numbers.
+
+    `terminal` is the master of the container's terminal when it has one.
+    """
+
+    pid: int
+    init_pid: int
+    terminal: int | None = None
+
+    def send(self, number: int) -> None:
+        """Signal the payload; a payload that is gone is no error."""
+        signal_payload(self.init_pid, number)
+
+    def wait(self) -> int:
+        """The exit status in docker's numbers."""
+        _, status = os.waitpid(self.pid, 0)
+        code = os.waitstatus_to_exitcode(status)
+        return code if code >= 0 else 128 - code
+
+
+def payload_pid(init_pid: int) -> int | None:
+    """The process that was started inside, or None when it has ended.
+
+    Pid 1 only reaps, and adopts orphans; the payload is the one that was born as pid 2.
+    """
+    try:
+        children = Path(f"/proc/{init_pid}/task/{init_pid}/children").read_text().split()
+    except OSError:
+        return None
+    for child in children:
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{child}/status").read_text().splitlines():
+                if line.startswith("NSpid:") and line.split()[-1] == "2":
+                    return int(child)
+    return None
+
+
+def signal_payload(init_pid: int, number: int) -> bool:
+    """Signal the payload of an init; KILL goes to the init and ends all of it.
+
+    Uses a pidfd, so that a reused number is never hit. False when there is nothing to signal.
+    """
+    target = init_pid if number == signal.SIGKILL else payload_pid(init_pid)
+    if target is None:
+        return False
+    try:
+        fd = os.pidfd_open(target)
+    except OSError:
+        return False
+    try:
+        if number != signal.SIGKILL and payload_pid(init_pid) != target:
+            return False
+        signal.pidfd_send_signal(fd, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started, in clock ticks since boot (proc(5), stat field 22); None if gone.
+
+    With it a pid names one process for ever, however often the number is used again.
+    """
+    try:
+        text = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    # The command name, in parentheses, may hold anything.
+    return int(text.rpartition(")")[2].split()[19])
+
+
+def wait_gone(pid: int, seconds: float) -> bool:
+    """Wait until a process that is not our child has ended."""
+    deadline = time.monotonic() + seconds
+    while os.path.exists(f"/proc/{pid}"):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL)
+    return True

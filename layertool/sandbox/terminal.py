@@ -1,0 +1,133 @@
+"""Joining the caller's terminal to a container's: raw mode, both directions, window size."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import selectors
+import signal
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import Final
+
+_CHUNK: Final = 65536
+
+
+def relay(master: int, stdin: int | None, stdout: int) -> None:
+    """Copy until the container's side hangs up. The caller's terminal is restored whatever happens.
+
+    `stdin` is None when the container gets no input. A caller's stream that is no terminal is
+    copied as it is.
+    """
+    with _raw(stdin), _window_size(master, stdout):
+        _copy(master, stdin, stdout)
+
+
+def set_size(master: int, source: int) -> None:
+    """Give the container's terminal the size of another one, if that is a terminal."""
+    with contextlib.suppress(OSError):
+        size = fcntl.ioctl(source, termios.TIOCGWINSZ, b"\0" * 8)
+        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+
+
+@contextlib.contextmanager
+def _raw(stdin: int | None) -> Iterator[None]:
+    if stdin is None or not os.isatty(stdin):
+        yield
+        return
+    before = termios.tcgetattr(stdin)
+    try:
+        tty.setraw(stdin)
+        yield
+    finally:
+        termios.tcsetattr(stdin, termios.TCSADRAIN, before)
+
+
+@contextlib.contextmanager
+def _window_size(master: int, source: int) -> Iterator[None]:
+    set_size(master, source)
+
+    def resized(number: int, frame: FrameType | None) -> None:
+        set_size(master, source)
+
+    before = signal.signal(signal.SIGWINCH, resized)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGWINCH, before)
+
+
+def _copy(master: int, stdin: int | None, stdout: int) -> None:
+    with selectors.DefaultSelector() as selector:
+        selector.register(master, selectors.EVENT_READ, stdout)
+        if stdin is not None:
+            # A regular file is always readable, and epoll refuses to watch it.
+            with contextlib.suppress(PermissionError):
+                selector.register(stdin, selectors.EVENT_READ, master)
+            if stdin not in selector.get_map():
+                _pump(stdin, master)
+        while True:
+            for key, _ in selector.select():
+                data = _read(key.fd)
+                if data:
+                    write_all(key.data, data)
+                elif key.fd == master:
+                    return
+                else:
+                    selector.unregister(key.fd)
+                    _end_of_input(master)
+
+
+def _pump(source: int, master: int) -> None:
+    while data := os.read(source, _CHUNK):
+        write_all(master, data)
+    _end_of_input(master)
+
+
+def _end_of_input(master: int) -> None:
+    """A terminal cannot be half closed: type its end-of-file character, as a person would."""
+    with contextlib.suppress(OSError, termios.error):
+        end = termios.tcgetattr(master)[6][termios.VEOF]
+        write_all(master, end)
+
+
+def _read(fd: int) -> bytes:
+    try:
+        return os.read(fd, _CHUNK)
+    except OSError:  # EIO: the last holder of the slave has closed it
+        return b""
+
+
+def write_all(fd: int, data: bytes) -> None:
+    """Write all of `data` to a descriptor."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
+FORWARDED: Final = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+@contextlib.contextmanager
+def forwarded_signals(send: Callable[[int], object]) -> Iterator[None]:
+    """Pass the signals that ask a program for something to the payload instead of taking them."""
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        send(number)
+
+    before = {number: signal.signal(number, forward) for number in FORWARDED}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
