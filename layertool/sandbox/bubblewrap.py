@@ -64,7 +64,7 @@ def _await_namespaces(pid: int, status_out: int) -> Running:
         status.close()
         os.waitpid(pid, 0)
         raise LayertoolError("bubblewrap could not make the container", exit_code=FAILED)
-    return _Bubble(pid, json.loads(line)["child-pid"], status=status)
+    return _Bubble(pid, init_pid=json.loads(line)["child-pid"], status=status)
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ from typing import Final
 
 _OPAQUE: Final = (b"trusted.overlay.opaque", b"user.overlay.opaque", b"user.fuseoverlayfs.opaque")
 _OPAQUE_MARKER: Final = b".wh..wh..opq"
-_WHITEOUT_PREFIX: Final = b".wh."
+WHITEOUT_PREFIX: Final = b".wh."
 
 
 def is_whiteout(info: os.stat_result) -> bool:
@@ -113,8 +113,8 @@ def _split(fd: int) -> tuple[set[bytes], set[bytes]]:
     whiteouts: set[bytes] = set()
     for entry in os.scandir(fd):
         name = os.fsencode(entry.name)
-        if name.startswith(_WHITEOUT_PREFIX):
-            whiteouts.add(name[len(_WHITEOUT_PREFIX) :])
+        if name.startswith(WHITEOUT_PREFIX):
+            whiteouts.add(name[len(WHITEOUT_PREFIX) :])
         elif is_whiteout(entry.stat(follow_symlinks=False)):
             whiteouts.add(name)
         else:
@@ -125,7 +125,7 @@ def _split(fd: int) -> tuple[set[bytes], set[bytes]]:
 def _has_marker(fd: int, name: bytes) -> bool:
     """A `.wh.NAME` file: the form used where the kernel's whiteouts cannot be made."""
     try:
-        os.stat(_WHITEOUT_PREFIX + name, dir_fd=fd, follow_symlinks=False)
+        os.stat(WHITEOUT_PREFIX + name, dir_fd=fd, follow_symlinks=False)
     except OSError:
         return False
     return True

@@ -42,7 +42,7 @@ def start(plan: Plan) -> Running:
     pid = os.fork()
     if pid == 0:
         ours.close()
-        _guard(theirs, lambda: _outer(plan, theirs))
+        guard(theirs, lambda: _outer(plan, theirs))
     theirs.close()
     with ours:
         return receive(ours, pid)
@@ -50,8 +50,7 @@ def start(plan: Plan) -> Running:
 
 def receive(channel: socket.socket, pid: int) -> Running:
     """Collect what a starting payload reports until its exec closes the channel."""
-    init_pid: int | None = None
-    terminal: int | None = None
+    init_pid = payload = terminal = None
     while True:
         message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 1)
         if not message:
@@ -65,10 +64,11 @@ def receive(channel: socket.socket, pid: int) -> Running:
                 os.close(terminal)
             raise LayertoolError(report["error"], exit_code=report["status"])
         init_pid = report.get("init", init_pid)
-    return Running(pid, init_pid if init_pid is not None else pid, terminal)
+        payload = report.get("payload", payload)
+    return Running(pid, init_pid=init_pid, payload=payload, terminal=terminal)
 
 
-def _guard(channel: socket.socket, body: Callable[[], None]) -> NoReturn:
+def guard(channel: socket.socket, body: Callable[[], None]) -> NoReturn:
     """Run the body of a forked child: whatever happens, it reports and never returns."""
     try:
         body()
@@ -95,10 +95,10 @@ def _outer(plan: Plan, channel: socket.socket) -> None:
     linux.unshare(_namespaces(plan))
     pid = os.fork()
     if pid == 0:
-        _guard(channel, lambda: _init(plan, channel))
+        guard(channel, lambda: _init(plan, channel))
     channel.send(json.dumps({"init": pid}).encode())
     channel.close()
-    _forget_everything()
+    forget_everything()
     _, status = os.waitpid(pid, 0)
     os._exit(exit_status(status))
 
@@ -123,13 +123,13 @@ def _init(plan: Plan, channel: socket.socket) -> None:
     room.furnish(plan)
     payload = os.fork()
     if payload == 0:
-        _guard(channel, lambda: run_payload(plan, channel))
+        guard(channel, lambda: run_payload(plan, channel))
     channel.close()
     # Ours is the program and memory of the host: nobody inside may look into it.
     linux.hide_from_ptrace()
     linux.limit_bounding_set(plan.capabilities)
     linux.set_capabilities(frozenset())
-    _forget_everything()
+    forget_everything()
     os._exit(_reap_until(payload))
 
 
@@ -166,7 +166,7 @@ def open_terminal() -> tuple[int, int]:
     return master, slave
 
 
-def _forget_everything() -> None:
+def forget_everything() -> None:
     """A waiting process needs no files: an open one would keep pipes and mounts alive."""
     os.chdir("/")
     os.closerange(0, os.sysconf("SC_OPEN_MAX"))

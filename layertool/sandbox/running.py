@@ -15,18 +15,25 @@ _POLL: Final = 0.02  # seconds
 
 @dataclass(slots=True)
 class Running:
-    """`pid` is our child and gives the exit status; `init_pid` is pid 1 inside, in our numbers.
+    """`pid` is our child and gives the exit status.
 
-    `terminal` is the master of the container's terminal when it has one.
+    A first process has `init_pid`, pid 1 inside, in our numbers; one that joined is `payload`.
+    `terminal` is the master of its terminal when it has one.
     """
 
     pid: int
-    init_pid: int
+    init_pid: int | None = None
+    payload: int | None = None
     terminal: int | None = None
 
     def send(self, number: int) -> None:
         """Signal the payload; a payload that is gone is no error."""
-        signal_payload(self.init_pid, number)
+        if self.init_pid is not None:
+            signal_payload(self.init_pid, number)
+        elif self.payload is not None:
+            # Our child waits for it, so its number is not used again before that one ends.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.payload, number)
 
     def wait(self) -> int:
         """The exit status in docker's numbers."""
