@@ -163,6 +163,9 @@ class Wire:
     def _make_pool(self, proxy: str | None) -> PoolManager:
         import urllib3
 
+        if not self.trust.verify:
+            # The user has said so; a Python warning for each connection tells nobody more.
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)
         timeout = urllib3.Timeout(connect=self._timeouts.connect, read=self._timeouts.read)
         if proxy is None:
             return urllib3.PoolManager(
@@ -216,10 +219,10 @@ def _network_errors(url: str) -> Iterator[None]:
         raise _tls_failure(where, error) from error
     except exceptions.NameResolutionError as error:
         raise Unreachable(f"{where}: host not found; check the registry's name") from error
-    except exceptions.ConnectTimeoutError as error:
-        raise Unreachable(f"{where}: cannot connect: no answer") from error
     except exceptions.NewConnectionError as error:
         raise Unreachable(f"{where}: cannot connect: {_reason(error)}") from error
+    except exceptions.ConnectTimeoutError as error:
+        raise Unreachable(f"{where}: cannot connect: no answer") from error
     except exceptions.TimeoutError as error:
         raise TransientError(f"{where}: no data for too long") from error
     except exceptions.ProxyError as error:
