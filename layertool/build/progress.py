@@ -1,0 +1,237 @@
+"""What a build tells while it runs: to a person at a terminal, to a log, or to a program."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from typing import Protocol, TextIO
+
+from layertool.build.text import human_bytes, printable
+
+TAIL_LINES = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StepName:
+    """A step as people see it."""
+
+    stage: str
+    number: int  # from 1
+    total: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"[{self.stage} {self.number}/{self.total}] {self.text}"
+
+
+class Reporter(Protocol):
+    """Receives events from all threads of a build, one at a time."""
+
+    def started(self, step: StepName) -> None: ...
+    def cached(self, step: StepName) -> None: ...
+    def missed(self, step: StepName, why: str) -> None: ...
+    def output(self, step: StepName, line: str) -> None: ...
+    def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None: ...
+    def failed(self, step: StepName, tail: list[str]) -> None: ...
+    def note(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class StepLog:
+    """One step's line to the reporter; keeps the tail of its output for a failure."""
+
+    reporter: Reporter
+    step: StepName
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
+    _start: float = field(default_factory=time.monotonic)
+
+    def output(self, line: str) -> None:
+        """A line that the step printed."""
+        self.tail.append(line)
+        self.reporter.output(self.step, line)
+
+    def finished(self, layer_bytes: int | None) -> None:
+        """The step is done; None when it made no layer."""
+        self.reporter.finished(self.step, time.monotonic() - self._start, layer_bytes)
+
+    def failed(self) -> None:
+        """The step failed."""
+        self.reporter.failed(self.step, list(self.tail))
+
+
+class Quiet:
+    """`--quiet`: errors only, which include the tail of a failed step."""
+
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        self._out = out
+
+    def started(self, step: StepName) -> None: ...
+    def cached(self, step: StepName) -> None: ...
+    def missed(self, step: StepName, why: str) -> None: ...
+    def output(self, step: StepName, line: str) -> None: ...
+    def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None: ...
+    def note(self, text: str) -> None: ...
+    def warning(self, text: str) -> None: ...
+    def close(self) -> None: ...
+
+    def failed(self, step: StepName, tail: list[str]) -> None:
+        print(f"{step}: failed", *tail, sep="\n", file=self._out, flush=True)
+
+
+class Plain:
+    """Lines for a log: every event, the output as it comes."""
+
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+        self._last: StepName | None = None
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            print(text, file=self._out, flush=True)
+
+    def started(self, step: StepName) -> None:
+        self._last = step
+        self._line(str(step))
+
+    def cached(self, step: StepName) -> None:
+        self._line(f"{step}  cached")
+
+    def missed(self, step: StepName, why: str) -> None:
+        self._line(f"  not cached: {why}")
+
+    def output(self, step: StepName, line: str) -> None:
+        # Two stages may print at once; the name tells them apart where it is not obvious.
+        prefix = "" if self._last == step else f"[{step.stage} {step.number}/{step.total}] "
+        self._line(f"  | {prefix}{printable(line)}")
+
+    def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None:
+        size = "" if layer_bytes is None else f", {human_bytes(layer_bytes)}"
+        self._line(f"  done in {seconds:.1f} s{size}")
+
+    def failed(self, step: StepName, tail: list[str]) -> None:
+        self._line(f"{step}: failed; the last lines of its output:")
+        for line in tail:
+            self._line(f"  | {printable(line)}")
+
+    def note(self, text: str) -> None:
+        self._line(text)
+
+    def warning(self, text: str) -> None:
+        self._line(f"warning: {text}")
+
+    def close(self) -> None: ...
+
+
+class Json:
+    """One JSON object a line, with a stable `event` name."""
+
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        self._out = out
+        self._lock = threading.Lock()
+
+    def _event(self, event: str, step: StepName | None, **fields: object) -> None:
+        if step is not None:
+            fields = {
+                "stage": step.stage,
+                "step": step.number,
+                "steps": step.total,
+                "instruction": step.text,
+                **fields,
+            }
+        with self._lock:
+            print(json.dumps({"event": event, **fields}), file=self._out, flush=True)
+
+    def started(self, step: StepName) -> None:
+        self._event("started", step)
+
+    def cached(self, step: StepName) -> None:
+        self._event("cached", step)
+
+    def missed(self, step: StepName, why: str) -> None:
+        self._event("missed", step, why=why)
+
+    def output(self, step: StepName, line: str) -> None:
+        self._event("output", step, line=line)
+
+    def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None:
+        self._event("finished", step, seconds=round(seconds, 3), bytes=layer_bytes)
+
+    def failed(self, step: StepName, tail: list[str]) -> None:
+        self._event("failed", step, tail=tail)
+
+    def note(self, text: str) -> None:
+        self._event("note", None, text=text)
+
+    def warning(self, text: str) -> None:
+        self._event("warning", None, text=text)
+
+    def close(self) -> None: ...
+
+
+class Terminal(Plain):
+    """For a person: steps as lines that stay, the output of the running steps in a live area."""
+
+    def __init__(self, out: TextIO = sys.stderr) -> None:
+        from rich.console import Console
+        from rich.live import Live
+        from rich.text import Text
+
+        super().__init__(out)
+        self._make_text = Text
+        self._console = Console(file=out, highlight=False)
+        self._running: dict[StepName, deque[str]] = {}
+        self._live = Live(console=self._console, refresh_per_second=8, transient=True)
+        self._live.start()
+
+    def _line(self, text: str) -> None:
+        with self._lock:
+            style = "yellow" if text.startswith("warning:") else ""
+            self._console.print(self._make_text(text, style=style))
+
+    def started(self, step: StepName) -> None:
+        with self._lock:
+            self._running[step] = deque(maxlen=6)
+        super().started(step)
+
+    def output(self, step: StepName, line: str) -> None:
+        with self._lock:
+            self._running.setdefault(step, deque(maxlen=6)).append(printable(line))
+            self._show()
+
+    def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None:
+        self._forget(step)
+        super().finished(step, seconds, layer_bytes)
+
+    def failed(self, step: StepName, tail: list[str]) -> None:
+        self._forget(step)
+        super().failed(step, tail)
+
+    def _forget(self, step: StepName) -> None:
+        with self._lock:
+            self._running.pop(step, None)
+            self._show()
+
+    def _show(self) -> None:
+        lines = [f"  | {line}" for output in self._running.values() for line in output]
+        self._live.update(self._make_text("\n".join(lines), style="dim", overflow="ellipsis"))
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+def make_reporter(style: str, *, quiet: bool, out: TextIO = sys.stderr) -> Reporter:
+    """The reporter for `--progress auto|plain|json`; auto is a live view on a terminal."""
+    if quiet:
+        return Quiet(out)
+    if style == "json":
+        return Json(out)
+    if style == "auto" and out.isatty():
+        return Terminal(out)
+    return Plain(out)
