@@ -1,0 +1,6 @@
+FROM alpine
+CMD echo hi
+CMD ["a","b c"]
+CMD [ "x" , "y" ]
+CMD []
+CMD ['single', 'quotes']

@@ -1,0 +1,2 @@
+FROM debian
+COPY --from=busybox:musl /bin/busybox /bin/

@@ -1,0 +1,3 @@
+FROM alpine
+COPY ["a file", "another one", "/my dir/"]
+ADD ["x y.tar", "/"]

@@ -1,0 +1,3 @@
+FROM alpine
+COPY --link=false a /
+COPY --link=TRUE a /

@@ -1,0 +1,4 @@
+# Syntax = docker/dockerfile:1
+# ESCAPE=\
+# check=skip=all
+FROM alpine

@@ -1,0 +1,4 @@
+FROM debian
+RUN apt-get install -y emacs-nox
+RUN apt-get install -y apache2
+CMD ["bash"]

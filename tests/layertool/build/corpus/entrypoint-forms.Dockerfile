@@ -1,0 +1,5 @@
+FROM alpine
+ENTRYPOINT exec top -b
+ENTRYPOINT ["/init", "--"]
+ENTRYPOINT []
+ENTRYPOINT ["\u0041"]

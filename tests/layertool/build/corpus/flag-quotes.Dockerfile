@@ -1,0 +1,3 @@
+FROM alpine
+COPY --chown="a b":c x /
+RUN --mount=type=bind,source='a b',target=/x true

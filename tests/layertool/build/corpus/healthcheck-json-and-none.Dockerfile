@@ -1,0 +1,3 @@
+FROM nginx
+HEALTHCHECK CMD ["/check"]
+healthcheck none

@@ -1,0 +1,5 @@
+FROM alpine
+RUN set -x && \
+    cat <<EOF
+body \
+EOF

@@ -1,0 +1,3 @@
+FROM alpine
+ENV A=<<EOF
+LABEL b=1

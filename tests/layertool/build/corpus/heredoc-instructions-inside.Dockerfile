@@ -1,0 +1,7 @@
+FROM alpine
+RUN <<EOF
+FROM nowhere
+RUN echo <<EOF2
+# kept
+EOF
+CMD ["sh"]

@@ -1,0 +1,5 @@
+FROM python
+RUN <<-EOT
+	#!/usr/bin/env python3
+	print("hi")
+	EOT

@@ -1,0 +1,7 @@
+FROM alpine
+RUN cat <<A - <<B
+one
+A
+two
+B
+USER nobody

@@ -1,0 +1,4 @@
+FROM bash
+RUN cat <<< hello
+RUN echo "<<EOF"
+RUN echo $((1<<2))

@@ -1,0 +1,3 @@
+from alpine as one
+run echo hi
+cmd ["sh"]

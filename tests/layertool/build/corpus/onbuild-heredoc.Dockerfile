@@ -1,0 +1,5 @@
+FROM node
+ONBUILD RUN <<EOF
+npm ci
+EOF
+CMD ["node"]

@@ -1,0 +1,4 @@
+FROM node
+ONBUILD COPY package.json .
+ONBUILD RUN npm install
+onbuild ENV A=b

@@ -1,0 +1,3 @@
+FROM alpine
+RUN ["/bin/bash", "-c", "echo hello"]
+RUN [ -f x ] || true

@@ -1,0 +1,4 @@
+FROM alpine
+LABEL größe="10 µm"
+RUN echo 日本語
+COPY ünï /ñ/
