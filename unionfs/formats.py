@@ -30,7 +30,7 @@ NAME_MAX = 255
 REDIRECT_MAX = 256
 """Longest redirect value in bytes that the kernel follows (module parameter redirect_max)."""
 
-# --- whiteouts -------------------------------------------------------------------------------
+# --- whiteouts ---
 
 
 def is_whiteout(mode: int, rdev: int) -> bool:
@@ -47,7 +47,7 @@ def aufs_target(name: bytes) -> bytes | None:
     return target if target and not target.startswith(b".wh.") else None
 
 
-# --- private xattrs --------------------------------------------------------------------------
+# --- private xattrs ---
 
 
 def escape(name: bytes) -> bytes:
@@ -78,7 +78,7 @@ def is_private(raw: bytes) -> bool:
     return unescape(raw) is None
 
 
-# --- redirects -------------------------------------------------------------------------------
+# --- redirects ---
 
 
 def valid_redirect(value: bytes) -> bool:
@@ -92,7 +92,7 @@ def valid_redirect(value: bytes) -> bool:
     return bool(value) and b"/" not in value and value not in (b".", b"..")
 
 
-# --- origin: the file handle of the lower inode a copy-up came from ----------------------------
+# --- origin: the file handle of the lower inode a copy-up came from ---
 
 _ORIGIN = struct.Struct("=BBBBB16s")
 _ORIGIN_MAGIC = 0xFB
@@ -130,7 +130,7 @@ def handle_inode(handle: Handle) -> int | None:
     return None
 
 
-# --- ownership kept beside the file ------------------------------------------------------------
+# --- ownership kept beside the file ---
 
 
 def parse_override(value: bytes) -> tuple[int, int, int] | None:

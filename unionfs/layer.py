@@ -96,7 +96,7 @@ class Layer:
         self._fds = fds
         self.noatime = os.O_NOATIME
 
-    # --- descriptors ---------------------------------------------------------------------
+    # --- descriptors ---
 
     def dir_fd(self, path: bytes) -> int:
         """A descriptor of the directory *path* (slash-separated, empty for the root), kept open."""
@@ -150,7 +150,7 @@ class Layer:
             # O_NOATIME is for owners and CAP_FOWNER only.
             return os.open(name, flags, dir_fd=dir_fd)
 
-    # --- reading ---------------------------------------------------------------------------
+    # --- reading ---
 
     def scan(self, dir_fd: int) -> Listing:
         """All names of one directory, whiteouts told apart."""

@@ -11,14 +11,15 @@ import functools
 import logging
 import os
 import stat
-from collections.abc import Awaitable, Callable, Sequence
-from typing import ParamSpec, Protocol, TypeVar, cast
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, ParamSpec, TypeVar, cast
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
 from .copyup import write_all
+from .formats import NAME_MAX
 from .ids import IdMap
 from .tree import Dir, Node, Tree, path_of
 from .union import Changes, Union
@@ -33,7 +34,7 @@ THREAD_COPY_BYTES = 4 << 20
 _BLOCK = 4096
 
 
-def guarded(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Let only FUSEError out of a request handler."""
 
     @functools.wraps(handler)
@@ -49,17 +50,6 @@ def guarded(handler: Callable[P, Awaitable[R]]) -> Callable[P, Awaitable[R]]:
             raise FUSEError(errno.EIO) from None
 
     return wrapper
-
-
-class Policy(Protocol):
-    """The mount options that shape answers (see options.py)."""
-
-    @property
-    def timeout(self) -> float: ...
-    @property
-    def static_nlink(self) -> bool: ...
-    @property
-    def volatile(self) -> bool: ...
 
 
 class Encoder:
@@ -134,7 +124,7 @@ class Operations(pyfuse3.Operations):
         self._absent.st_ino = 0
         self._absent.entry_timeout = timeout
 
-    # --- names -----------------------------------------------------------------------------------
+    # --- names ---
 
     def _entry(self, node: Node) -> EntryAttributes:
         return cast(EntryAttributes, node.attr or self._tree.refresh(node))
@@ -153,7 +143,11 @@ class Operations(pyfuse3.Operations):
         if name == b"..":
             return self._given(parent.parent or parent)
         node = self._tree.lookup(parent, name)
-        return self._absent if node is None else self._given(node)
+        if node is not None:
+            return self._given(node)
+        if len(name) > NAME_MAX:
+            raise FUSEError(errno.ENAMETOOLONG)
+        return self._absent
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for nid, count in inode_list:
@@ -224,7 +218,7 @@ class Operations(pyfuse3.Operations):
             await self._bring_up_large(node)
         self._union.rename(old_parent, name_old, new_parent, name_new, flags)
 
-    # --- attributes ----------------------------------------------------------------------------------
+    # --- attributes ---
 
     @guarded
     async def getattr(self, inode: int, ctx: RequestContext) -> EntryAttributes:
@@ -271,7 +265,7 @@ class Operations(pyfuse3.Operations):
         data.f_namemax = found.f_namemax
         return data
 
-    # --- xattrs ----------------------------------------------------------------------------------------
+    # --- xattrs ---
 
     @guarded
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
@@ -293,7 +287,7 @@ class Operations(pyfuse3.Operations):
         await self._bring_up_large(node)
         self._union.removexattr(node, name)
 
-    # --- files -------------------------------------------------------------------------------------------
+    # --- files ---
 
     @guarded
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
@@ -330,7 +324,7 @@ class Operations(pyfuse3.Operations):
             call = os.fdatasync if datasync else os.fsync
             await trio.to_thread.run_sync(call, self._nodes[fh].fd)
 
-    # --- directories ---------------------------------------------------------------------------------------
+    # --- directories ---
 
     @guarded
     async def opendir(self, inode: int, ctx: RequestContext) -> int:
@@ -377,7 +371,7 @@ class Operations(pyfuse3.Operations):
         if self._sync and node.upper and node.parent is not None:
             await trio.to_thread.run_sync(os.fsync, self._tree.upper_dir_fd(node))
 
-    # --- helpers ---------------------------------------------------------------------------------------------
+    # --- helpers ---
 
     def _caller(self, ctx: RequestContext) -> RequestContext | MappedCaller:
         if self._uids.identity and self._gids.identity:

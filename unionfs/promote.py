@@ -44,7 +44,7 @@ class Promoter:
         self._tree = tree
         self._upper = upper
 
-    # --- directories ---------------------------------------------------------------------------
+    # --- directories ---
 
     def directory(self, node: Dir) -> int:
         """Make sure that *node* and all above it are in the upper; returns its upper descriptor."""
@@ -112,7 +112,7 @@ class Promoter:
             self._upper.keep_times(parent_fd, times)
             parent.impure = True
 
-    # --- files -----------------------------------------------------------------------------------
+    # --- files ---
 
     def file(self, node: Node, size: int | None = None) -> None:
         """Bring the non-directory *node* up at once, keeping only its first *size* bytes if given."""
@@ -255,7 +255,7 @@ class Promoter:
         node.xattrs = None
         node.attr = None
 
-    # --- subtrees ----------------------------------------------------------------------------------
+    # --- subtrees ---
 
     def subtree(self, node: Dir) -> None:
         """Bring up all that *node* shows, and make it opaque: it then needs no layer below it.

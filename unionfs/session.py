@@ -17,7 +17,7 @@ from . import checks, diagnose, eventloop, syscalls
 from .errors import UnionError, printable
 from .ids import IdMap
 from .operations import Encoder, Operations
-from .stack import Opened, open_union
+from .stack import open_union
 
 if TYPE_CHECKING:
     from .options import MountOptions
@@ -220,7 +220,9 @@ class Mountpoint:
         return found
 
     def _source(self) -> bytes:
-        return self.options.fsname or b"unionfs"
+        """What /proc/mounts shows: the name asked for, else where the changes go or the top layer."""
+        options = self.options
+        return options.fsname or b"unionfs:" + (options.upper or options.lowers[0])
 
     def _ready(self) -> None:
         """INIT was answered: with privilege, let the kernel read ahead by more than 128 KiB."""
@@ -266,6 +268,3 @@ def _unescape(field: bytes) -> bytes:
     for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
         field = field.replace(code, char)
     return field
-
-
-__all__ = ["Mountpoint", "Opened", "mounted_device", "run"]

@@ -83,7 +83,7 @@ def _dir_rename(wish: str | None, upper: Upper | None) -> DirRename:
     return DirRename.COPY
 
 
-# --- lowers --------------------------------------------------------------------------------------
+# --- lowers ---
 
 
 def _open_layers(
@@ -128,7 +128,7 @@ def _cannot_open(path: bytes, option: str, error: OSError) -> UnionError:
     return UnionError(f"{option} {printable(path)}: {error.strerror}; {hint}")
 
 
-# --- upper and work --------------------------------------------------------------------------------
+# --- upper and work ---
 
 
 def _open_upper(options: MountOptions, root_fd: int, held: list[int], warnings: list[str]) -> Upper:

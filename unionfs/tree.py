@@ -180,7 +180,7 @@ class Tree:
         root.lookups = 1
         return root
 
-    # --- numbers -----------------------------------------------------------------------------
+    # --- numbers ---
 
     def _device(self, dev: int) -> int:
         index = self._devices.get(dev)
@@ -208,7 +208,7 @@ class Tree:
         nid = self.number(dev, ino)
         return nid if nid not in self.nodes else self._invent()
 
-    # --- places on disk ------------------------------------------------------------------------
+    # --- places on disk ---
 
     def upper_dir_fd(self, node: Dir) -> int:
         """A descriptor of the upper directory of *node*, kept open in the shared cache."""
@@ -260,7 +260,7 @@ class Tree:
         """Close the cached descriptor of a directory that leaves the tree."""
         self._fds.drop(node)
 
-    # --- lookup and merge ------------------------------------------------------------------------
+    # --- lookup and merge ---
 
     def get(self, nid: int) -> Node:
         """The node with that number; ESTALE when the tree does not know it."""
@@ -415,7 +415,7 @@ class Tree:
         devices = {os.fstat(layer.root_fd).st_dev for layer in self.stack.lowers}
         return self.number(devices.pop(), ino) if len(devices) == 1 else None
 
-    # --- directories over layers -----------------------------------------------------------------
+    # --- directories over layers ---
 
     def _read_dir(self, parent: Dir, name: bytes, places: tuple[int, ...]) -> Dir:
         fd, layer = self.dir_at(parent, places[0])
@@ -532,7 +532,7 @@ class Tree:
                 return None
         return None
 
-    # --- names come and go -------------------------------------------------------------------------
+    # --- names come and go ---
 
     def lower_has(self, parent: Dir, name: bytes) -> bool:
         """Whether *name* would show from the layers below if the upper did not have it."""
@@ -618,7 +618,7 @@ class Tree:
         fd, name, _ = self.place(node)
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
 
-    # --- forgetting ----------------------------------------------------------------------------------
+    # --- forgetting ---
 
     def forget(self, nid: int, count: int) -> None:
         """The kernel gives back *count* lookups; a node nobody knows any more is dropped."""

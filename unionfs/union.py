@@ -82,7 +82,7 @@ class Union:
         self._own = (os.geteuid(), os.getegid())
         self.promoter = Promoter(tree, upper) if upper is not None else None
 
-    # --- guards ----------------------------------------------------------------------------------
+    # --- guards ---
 
     def writable(self) -> tuple[Upper, Promoter]:
         """The upper and its promoter; EROFS on a read-only union."""
@@ -141,7 +141,7 @@ class Union:
                 node.default_acl = read_default_acl(fd)
         return node.default_acl
 
-    # --- making ------------------------------------------------------------------------------------
+    # --- making ---
 
     def create(self, parent: Dir, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a regular file and open it for reading and writing."""
@@ -203,7 +203,7 @@ class Union:
         parent.attr = None
         return node
 
-    # --- removing ------------------------------------------------------------------------------------
+    # --- removing ---
 
     def unlink(self, parent: Dir, name: bytes) -> None:
         """Remove a name; the node lives on while it is open."""
@@ -264,7 +264,7 @@ class Union:
         self.tree.forget_fds(node)
         self._removed(node, parent, name)
 
-    # --- rename --------------------------------------------------------------------------------------
+    # --- rename ---
 
     def rename(
         self, old_parent: Dir, old: bytes, new_parent: Dir, new: bytes, flags: int = 0
@@ -437,7 +437,7 @@ class Union:
             node.links.discard((old_parent, old))
             node.links.add((new_parent, new))
 
-    # --- attributes --------------------------------------------------------------------------------------
+    # --- attributes ---
 
     def _promote(self, node: Node, size: int | None = None) -> None:
         _, promoter = self.writable()
@@ -517,7 +517,7 @@ class Union:
         stack = self.tree.stack
         return os.fstatvfs((stack.upper or stack.lowers[0]).root_fd)
 
-    # --- xattrs ------------------------------------------------------------------------------------------
+    # --- xattrs ---
 
     def _xattr_path(self, node: Node) -> tuple[bytes, bool]:
         path, dir_fd, follow = self._at(node)
@@ -584,7 +584,7 @@ class Union:
         if isinstance(node, Dir) and name == acl.DEFAULT:
             node.default_acl = None
 
-    # --- file content --------------------------------------------------------------------------------------
+    # --- file content ---
 
     def open(self, node: Node, flags: int) -> None:
         """Open *node* once more: its shared descriptor then serves what *flags* asks for.

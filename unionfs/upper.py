@@ -55,7 +55,7 @@ class Upper:
         self._serial = count()
         self._tmpfile = True
 
-    # --- scratch names -----------------------------------------------------------------------
+    # --- scratch names ---
 
     def temp_name(self) -> bytes:
         """A name in the work directory that nobody uses, in the kernel's ``#hex`` form."""
@@ -79,7 +79,7 @@ class Upper:
             raise
         self.whiteouts.uncover(dir_fd, name)
 
-    # --- making objects --------------------------------------------------------------------------
+    # --- making objects ---
 
     def create_file(self, dir_fd: int, name: bytes, birth: Birth) -> int:
         """Make the regular file *name*, which the merged view does not have; returns it open O_RDWR."""
@@ -238,7 +238,7 @@ class Upper:
         os.link(old, temp, src_dir_fd=old_dir, dst_dir_fd=self.work_fd, follow_symlinks=False)
         self._publish(temp, dir_fd, name)
 
-    # --- removing ----------------------------------------------------------------------------------
+    # --- removing ---
 
     def unlink(self, dir_fd: int, name: bytes, *, whiteout: bool) -> None:
         """Remove the upper file *name*, leaving a whiteout in the same step if asked."""
@@ -277,7 +277,7 @@ class Upper:
         finally:
             self.scrub(temp)
 
-    # --- renaming ------------------------------------------------------------------------------------
+    # --- renaming ---
 
     def rename(self, old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int = 0) -> None:
         """renameat2(2) on the upper file system."""
@@ -303,7 +303,7 @@ class Upper:
         if not whiteout:
             os.unlink(old, dir_fd=old_dir)
 
-    # --- marks ---------------------------------------------------------------------------------------
+    # --- marks ---
 
     def set_mark(self, dir_fd: int, name: bytes, mark: bytes, value: bytes) -> None:
         """Write the overlay xattr *mark* on *name*."""
