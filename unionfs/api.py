@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any
 
 from .errors import UnionError
-from .options import MountOptions, render
+from .options import MountOptions, render_options
 from .session import mounted_device
 
 AnyPath = str | bytes | Path
@@ -102,7 +102,12 @@ def start(options: MountOptions) -> Mount:
     before = mounted_device(options.mountpoint)
     program = [sys.executable, "-m", "unionfs.cli", "-f", "-o"]
     daemon = subprocess.Popen(
-        [*(os.fsencode(word) for word in program), render(options), b"--", options.mountpoint],
+        [
+            *(os.fsencode(word) for word in program),
+            render_options(options),
+            b"--",
+            options.mountpoint,
+        ],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,

@@ -6,7 +6,6 @@ Exit status: 0 mounted (in the foreground: unmounted again), 1 anything else, sa
 from __future__ import annotations
 
 import dataclasses
-import os
 import sys
 from collections.abc import Sequence
 
@@ -109,15 +108,14 @@ def _run(arguments: Arguments) -> int:
         )
     from .options import parse_options
 
-    options = parse_options(arguments.texts, strict=arguments.strict)
-    for name in options.ignored:
-        print(f"unionfs: unknown option ignored: {name}", file=sys.stderr)
     # The last word is the mountpoint, for mount(8) puts the source before it.
-    mountpoint = os.path.abspath(os.fsencode(arguments.words[-1]))
-    source = os.fsencode(arguments.words[-2]) if len(arguments.words) > 1 else None
-    if options.fsname is None and source not in (None, b"none"):
-        options = dataclasses.replace(options, fsname=source)
-    options = dataclasses.replace(options, mountpoint=mountpoint)
+    options = parse_options(
+        arguments.texts,
+        mountpoint=arguments.words[-1],
+        source=arguments.words[-2] if len(arguments.words) > 1 else None,
+        strict=arguments.strict,
+        warn=lambda message: print(f"unionfs: {message}", file=sys.stderr),
+    )
     from . import session
 
     return session.run(
@@ -126,13 +124,9 @@ def _run(arguments: Arguments) -> int:
 
 
 def _option_help() -> str:
-    from .options import TABLE
+    from .options import OPTIONS
 
-    lines = []
-    for option in TABLE:
-        shown = f"{option.name}={option.value}" if option.value else option.name
-        lines.append(f"  {shown:<32} {option.help}\n")
-    return "".join(lines)
+    return "".join(f"  {option.name:<20} {option.help}\n" for option in OPTIONS)
 
 
 if __name__ == "__main__":
