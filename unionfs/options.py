@@ -7,14 +7,15 @@ into the man page and the README's table.
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
+from unionfs import optionkinds as kinds
 from unionfs.errors import UnionError, printable
-from unionfs.optstring import escape, split_escaped, split_options, unescape
+from unionfs.optionkinds import IdRange
+from unionfs.optstring import split_escaped, split_options, unescape
 
 RedirectDir = Literal["off", "follow", "nofollow", "on"]
 Xino = Literal["off", "auto", "on"]
@@ -22,17 +23,6 @@ Fsync = Literal["auto", "strict", "volatile"]
 
 FOREVER = 1e9
 """Seconds for which the kernel may trust an answer when only this mount changes what it shows."""
-
-_MAX_ID = 2**32 - 2
-"""The highest uid or gid; 2**32 - 1 means "no id" in chown(2)."""
-
-
-class IdRange(NamedTuple):
-    """``length`` ids that show as ``container`` and up, and lie on disk as ``host`` and up."""
-
-    container: int
-    host: int
-    length: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,182 +71,6 @@ class MountOptions:
     faults: str | None = None
 
 
-# --- kinds of value ---
-
-
-class Flag:
-    """A bare word that sets a field to true, and maybe another one that sets it to false."""
-
-    def __init__(self, opposite: str | None = None) -> None:
-        self.opposite = opposite
-
-    def syntax(self, name: str) -> str:
-        """Return the option as the manual shows it."""
-        return f"{name}, {self.opposite}" if self.opposite else name
-
-    def write(self, name: str, value: bool) -> list[bytes]:
-        """Return the option as it is typed."""
-        word = name if value else self.opposite
-        return [word.encode()] if word else []
-
-
-class Value:
-    """``name=TEXT``; *read* turns the unescaped text into the field, *show* the reverse.
-
-    *read* raises ValueError with what was expected.
-    """
-
-    def __init__(
-        self,
-        shape: str,
-        read: Callable[[bytes], Any],
-        show: Callable[[Any], bytes] = lambda value: str(value).encode(),
-    ) -> None:
-        self.shape = shape
-        self.read = read
-        self.show = show
-
-    def syntax(self, name: str) -> str:
-        """Return the option as the manual shows it."""
-        return f"{name}={self.shape}"
-
-    def write(self, name: str, value: Any) -> list[bytes]:
-        """Return the option as it is typed."""
-        return [name.encode() + b"=" + escape(self.show(value), (b",",))]
-
-
-class Stack:
-    """``lowerdir=A:B::DATA``, which sets both kinds of lower layers."""
-
-    shape = "DIR[:DIR...][::DATA...]"
-
-    def syntax(self, name: str) -> str:
-        """Return the option as the manual shows it."""
-        return f"{name}={self.shape}"
-
-    def write(self, name: str, value: tuple[bytes, ...]) -> list[bytes]:
-        """Return the option as it is typed."""
-        return [name.encode() + b"=" + b":".join(map(escape, value))]
-
-
-class Append:
-    """``name=DIR``, which adds one layer each time; a colon in it is an ordinary byte."""
-
-    shape = "DIR"
-
-    def syntax(self, name: str) -> str:
-        """Return the option as the manual shows it."""
-        return f"{name}={self.shape}"
-
-    def write(self, name: str, value: tuple[bytes, ...]) -> list[bytes]:
-        """Return the option as it is typed."""
-        return [name.encode() + b"=" + escape(path, (b",",)) for path in value]
-
-
-def _choice(*allowed: str, **aliases: str) -> Value:
-    def read(text: bytes) -> str:
-        word = aliases.get(f"_{text.decode('ascii', 'replace')}", text.decode("ascii", "replace"))
-        if word not in allowed:
-            raise ValueError(f"one of {', '.join(allowed)}")
-        return word
-
-    return Value("|".join(allowed), read)
-
-
-def _switch(first: str, second: str) -> Value:
-    """Two words for false and true, as the manual shows them; 0/1 and off/on are always read."""
-    words = {b"0": False, b"1": True, b"off": False, b"on": True}
-
-    def read(text: bytes) -> bool:
-        if text not in words:
-            raise ValueError(f"{first} or {second}")
-        return words[text]
-
-    return Value(
-        f"{first}|{second}", read, lambda value: second.encode() if value else first.encode()
-    )
-
-
-def _path() -> Value:
-    return Value("DIR", _non_empty, bytes)
-
-
-def _file() -> Value:
-    return Value("FILE", _non_empty, bytes)
-
-
-def _non_empty(text: bytes) -> bytes:
-    if not text:
-        raise ValueError("a path")
-    return text
-
-
-def _text(shape: str) -> Value:
-    return Value(shape, os.fsdecode, os.fsencode)
-
-
-def _label() -> Value:
-    """An SELinux label: it ends in the data of mount(2), where a quote would end it early."""
-
-    def read(text: bytes) -> str:
-        label = text.decode("ascii", "replace")
-        if not label.isascii() or not label.isprintable() or not label or '"' in label:
-            raise ValueError('a security label such as "system_u:object_r:container_file_t:s0"')
-        return label
-
-    return Value('"LABEL"', read, lambda label: label.encode())
-
-
-def _integer(shape: str, lowest: int, highest: int) -> Value:
-    def read(text: bytes) -> int:
-        if not text.isdigit() or not lowest <= int(text) <= highest:
-            raise ValueError(f"a whole number from {lowest} to {highest}")
-        return int(text)
-
-    return Value(shape, read)
-
-
-def _seconds() -> Value:
-    def read(text: bytes) -> float:
-        try:
-            seconds = float(text)
-        except ValueError:
-            seconds = math.nan
-        if not 0 <= seconds < math.inf:
-            raise ValueError("a number of seconds, 0 or more")
-        return seconds
-
-    return Value("SECONDS", read, lambda value: repr(value).encode())
-
-
-def _id_ranges() -> Value:
-    def read(text: bytes) -> tuple[IdRange, ...]:
-        numbers = text.split(b":")
-        if len(numbers) % 3 or not all(number.isdigit() for number in numbers):
-            raise ValueError("SHOWN:ONDISK:LENGTH, and more such triples after a colon")
-        values = [int(number) for number in numbers]
-        ranges = tuple(IdRange(*values[at : at + 3]) for at in range(0, len(values), 3))
-        _check_ranges(ranges)
-        return ranges
-
-    def show(ranges: tuple[IdRange, ...]) -> bytes:
-        return ":".join(str(number) for entry in ranges for number in entry).encode()
-
-    return Value("SHOWN:ONDISK:LENGTH[:...]", read, show)
-
-
-def _check_ranges(ranges: tuple[IdRange, ...]) -> None:
-    """Two ranges may not overlap on either side, or an id would have two meanings."""
-    for side in ("container", "host"):
-        end = 0
-        for start, length in sorted((getattr(entry, side), entry.length) for entry in ranges):
-            if length < 1 or start + length - 1 > _MAX_ID:
-                raise ValueError(f"ids from 0 to {_MAX_ID} and a length of 1 or more")
-            if start < end:
-                raise ValueError("ranges that do not overlap")
-            end = start + length
-
-
 # --- the table ---
 
 
@@ -267,7 +81,7 @@ class Option(NamedTuple):
     name: str
     field: str
     """The field of `MountOptions` that it sets; several options may set one."""
-    kind: Flag | Value | Stack | Append
+    kind: kinds.Kind
     default: str
     """The default as people read it; the real one stands in `MountOptions`."""
     help: str
@@ -280,37 +94,37 @@ _SPEED, _MOUNT, _DEBUG = "Durability and speed", "The mount", "Finding faults"
 
 OPTIONS: tuple[Option, ...] = (
     Option(
-        _LAYERS, "lowerdir", "lowers", Stack(), "required",
+        _LAYERS, "lowerdir", "lowers", kinds.Stack(), "required",
         "Read-only layers, the top one first. After ::, layers that only hold data for metacopy "
         "files. Relative paths count from the current directory; empty items are skipped.",
     ),
     Option(
-        _LAYERS, "lowerdir+", "lowers", Append(), "none",
+        _LAYERS, "lowerdir+", "lowers", kinds.Append(), "none",
         "Adds one layer below those given so far; a colon needs no escape in it.",
     ),
     Option(
-        _LAYERS, "datadir+", "data_lowers", Append(), "none",
+        _LAYERS, "datadir+", "data_lowers", kinds.Append(), "none",
         "Adds one data-only layer below those given so far.",
     ),
     Option(
-        _LAYERS, "upperdir", "upper", _path(), "none: read-only",
+        _LAYERS, "upperdir", "upper", kinds.path(), "none: read-only",
         "The layer that takes every change. Any file system with extended attributes will do.",
     ),
     Option(
-        _LAYERS, "workdir", "work", _path(), "required with upperdir",
+        _LAYERS, "workdir", "work", kinds.path(), "required with upperdir",
         "Scratch space on the same mount as upperdir, outside it. Nothing of value lies in it.",
     ),
     Option(
-        _LAYERS, "ro", "read_only", Flag("rw"), "rw with an upperdir",
+        _LAYERS, "ro", "read_only", kinds.Flag("rw"), "rw with an upperdir",
         "Refuse every change, even with an upperdir.", kernel=True,
     ),
     Option(
-        _FORMAT, "userxattr", "userxattr", Flag(), "off",
+        _FORMAT, "userxattr", "userxattr", kinds.Flag(), "off",
         "Write user.overlay.* instead of trusted.overlay.* attributes, as kernel overlayfs does in "
         "a user namespace. Without privilege this is what happens anyway.",
     ),
     Option(
-        _FORMAT, "redirect_dir", "redirect_dir", _choice("off", "follow", "nofollow", "on"),
+        _FORMAT, "redirect_dir", "redirect_dir", kinds.choice("off", "follow", "nofollow", "on"),
         "on as root; else copy",
         "Renaming a directory that has a lower part: on writes a redirect that kernel overlayfs "
         "follows; off and follow answer EXDEV, so that mv(1) copies; nofollow also ignores the "
@@ -318,119 +132,119 @@ OPTIONS: tuple[Option, ...] = (
         "is to copy the directory up and rename the copy.",
     ),
     Option(
-        _FORMAT, "metacopy", "metacopy", _switch("off", "on"), "on",
+        _FORMAT, "metacopy", "metacopy", kinds.switch("off", "on"), "on",
         "Read files whose data lies in a lower layer (metacopy). off answers EPERM for them, as "
         "the kernel does. They are never written.",
     ),
     Option(
-        _FORMAT, "index", "index", _switch("off", "on"), "off",
+        _FORMAT, "index", "index", kinds.switch("off", "on"), "off",
         "Accepted for kernel overlayfs' sake: hard links of a lower file stay one file while "
         "mounted, either way.",
     ),
     Option(
-        _FORMAT, "xino", "xino", _choice("off", "auto", "on"), "auto",
+        _FORMAT, "xino", "xino", kinds.choice("off", "auto", "on"), "auto",
         "Accepted for kernel overlayfs' sake: inode numbers are unique over all layers, either way.",
     ),
     Option(
-        _FORMAT, "aufs", "aufs", _switch("off", "on"), "on",
+        _FORMAT, "aufs", "aufs", kinds.switch("off", "on"), "on",
         "Read .wh.NAME files in layers as deletions, as image layers write them. off shows them as "
         "ordinary files.",
     ),
     Option(
-        _OWNERS, "uidmapping", "uid_mapping", _id_ranges(), "none",
+        _OWNERS, "uidmapping", "uid_mapping", kinds.id_ranges(), "none",
         "Show users ONDISK and up as SHOWN and up, and store them in reverse.",
     ),
     Option(
-        _OWNERS, "gidmapping", "gid_mapping", _id_ranges(), "none",
+        _OWNERS, "gidmapping", "gid_mapping", kinds.id_ranges(), "none",
         "The same for groups.",
     ),
     Option(
-        _OWNERS, "squash_to_root", "squash_to_root", Flag(), "off",
+        _OWNERS, "squash_to_root", "squash_to_root", kinds.Flag(), "off",
         "Show everything as owned by 0:0.",
     ),
     Option(
-        _OWNERS, "squash_to_uid", "squash_to_uid", _integer("UID", 0, _MAX_ID), "none",
+        _OWNERS, "squash_to_uid", "squash_to_uid", kinds.integer("UID", 0, kinds.MAX_ID), "none",
         "Show everything as owned by this user.",
     ),
     Option(
-        _OWNERS, "squash_to_gid", "squash_to_gid", _integer("GID", 0, _MAX_ID), "none",
+        _OWNERS, "squash_to_gid", "squash_to_gid", kinds.integer("GID", 0, kinds.MAX_ID), "none",
         "Show everything as owned by this group.",
     ),
     Option(
-        _OWNERS, "xattr_permissions", "xattr_permissions", _choice("0", "1", "2"), "0",
+        _OWNERS, "xattr_permissions", "xattr_permissions", kinds.integer("0|1|2", 0, 2), "0",
         "Keep owner and mode in an extended attribute instead of the inode: 1 in "
         "security.fuseoverlayfs, 2 in user.containers.override_stat.",
     ),
     Option(
-        _OWNERS, "acl", "acl", Flag("noacl"), "acl",
+        _OWNERS, "acl", "acl", kinds.Flag("noacl"), "acl",
         "Honour and copy up POSIX ACLs.",
     ),
     Option(
-        _OWNERS, "allow_other", "allow_other", Flag(), "on as root",
+        _OWNERS, "allow_other", "allow_other", kinds.Flag("noallow_other"), "on as root",
         "Let every user in; file modes then decide. Without privilege this needs "
         "user_allow_other in /etc/fuse.conf.", kernel=True,
     ),
     Option(
-        _OWNERS, "allow_root", "allow_root", Flag(), "off",
+        _OWNERS, "allow_root", "allow_root", kinds.Flag(), "off",
         "Let only the mounting user and root in.", kernel=True,
     ),
     Option(
-        _SPEED, "volatile", "volatile", Flag(), "off",
+        _SPEED, "volatile", "volatile", kinds.Flag(), "off",
         "Sync nothing, and mark the workdir so that no later mount trusts the upper after a crash.",
     ),
     Option(
-        _SPEED, "fsync", "fsync", _choice("auto", "strict", "volatile", _0="volatile", _1="auto"),
-        "auto",
+        _SPEED, "fsync", "fsync",
+        kinds.choice("auto", "strict", "volatile", aliases={"0": "volatile", "1": "auto"}), "auto",
         "auto passes fsync(2) on and syncs data before a copy-up shows; strict also syncs the "
         "directories of every change; volatile (or 0) answers at once and syncs nothing.",
     ),
     Option(
-        _SPEED, "timeout", "timeout", _seconds(), "1e9",
+        _SPEED, "timeout", "timeout", kinds.seconds(), "1e9",
         "How long the kernel may keep names and attributes. Lower it only if layers change "
         "underneath the mount.",
     ),
     Option(
-        _SPEED, "writeback", "writeback", _switch("0", "1"), "0",
+        _SPEED, "writeback", "writeback", kinds.switch("0", "1"), "0",
         "Let the kernel gather small writes before passing them on.",
     ),
     Option(
-        _SPEED, "static_nlink", "static_nlink", Flag(), "off",
+        _SPEED, "static_nlink", "static_nlink", kinds.Flag(), "off",
         "Say 1 for the link count of every directory, which spares counting on slow file systems.",
     ),
     Option(
-        _SPEED, "noatime", "noatime", Flag("atime"), "atime",
+        _SPEED, "noatime", "noatime", kinds.Flag("atime"), "atime",
         "Do not update access times in the upper. Those in lower layers never change.", kernel=True,
     ),
     Option(
-        _MOUNT, "suid", "suid", Flag("nosuid"), "suid as root",
+        _MOUNT, "suid", "suid", kinds.Flag("nosuid"), "suid as root",
         "Honour setuid and setgid bits and file capabilities.", kernel=True,
     ),
     Option(
-        _MOUNT, "dev", "dev", Flag("nodev"), "dev as root",
+        _MOUNT, "dev", "dev", kinds.Flag("nodev"), "dev as root",
         "Let device nodes be opened.", kernel=True,
     ),
     Option(
-        _MOUNT, "exec", "exec", Flag("noexec"), "exec",
+        _MOUNT, "exec", "exec", kinds.Flag("noexec"), "exec",
         "Let programs be run.", kernel=True,
     ),
     Option(
-        _MOUNT, "fsname", "fsname", Value("NAME", _non_empty, bytes), "SOURCE, else the top layer",
+        _MOUNT, "fsname", "fsname", kinds.Value("NAME", kinds.non_empty, bytes), "SOURCE, else the top layer",
         "What the first column of /proc/mounts shows.", kernel=True,
     ),
     Option(
-        _MOUNT, "context", "context", _label(), "none",
+        _MOUNT, "context", "context", kinds.label(), "none",
         "The SELinux label of every file; commas need no escape within the quotes.", kernel=True,
     ),
     Option(
-        _DEBUG, "stats", "stats", Flag(), "off",
+        _DEBUG, "stats", "stats", kinds.Flag(), "off",
         "Count requests, and log the counts at unmount and on SIGUSR1.",
     ),
     Option(
-        _DEBUG, "trace", "trace", _file(), "none",
+        _DEBUG, "trace", "trace", kinds.file(), "none",
         "Record each request and its answer in this file as JSON lines, for unionfs-lab replay.",
     ),
     Option(
-        _DEBUG, "faults", "faults", _text("RULES"), "none",
+        _DEBUG, "faults", "faults", kinds.text("RULES"), "none",
         "Make chosen system calls on the upper fail, for tests. See unionfs-lab faults --help.",
     ),
 )  # fmt: skip
@@ -442,7 +256,7 @@ NOISE = frozenset(
     b"_rnetdev async sync dirsync lazytime nolazytime relatime norelatime strictatime "
     b"nostrictatime diratime nodiratime silent loud iversion noiversion mand nomand "
     b"default_permissions kernel_cache splice_read splice_write splice_move fast_ino threaded "
-    b"max_write max_read big_writes nonempty subtype comment uid gid "
+    b"max_write max_read big_writes nonempty subtype comment"
     .split()
 )  # fmt: skip
 _NOISE_PREFIXES = (b"x-", b"X-")
@@ -452,7 +266,7 @@ def _words() -> dict[bytes, tuple[Option, bool]]:
     """Return every bare word, with its option and what it sets it to."""
     words = {}
     for option in OPTIONS:
-        if isinstance(option.kind, Flag):
+        if isinstance(option.kind, kinds.Flag):
             words[option.name.encode()] = (option, True)
             if option.kind.opposite:
                 words[option.kind.opposite.encode()] = (option, False)
@@ -460,7 +274,9 @@ def _words() -> dict[bytes, tuple[Option, bool]]:
 
 
 _WORDS = _words()
-_VALUED = {option.name.encode(): option for option in OPTIONS if not isinstance(option.kind, Flag)}
+_VALUED = {
+    option.name.encode(): option for option in OPTIONS if not isinstance(option.kind, kinds.Flag)
+}
 _DEFAULTS = {
     field.name: field.default for field in fields(MountOptions) if field.default is not MISSING
 }
@@ -526,18 +342,18 @@ def _whole(name: bytes, raw: bytes | None) -> bytes:
 def _read_bool(option: Option, raw: bytes) -> bool:
     """Read the value of a bare word that was given one: ``volatile=1``."""
     try:
-        return bool(_switch("0", "1").read(raw))
+        return bool(kinds.switch("0", "1").read(raw))
     except ValueError as error:
         raise UnionError(f"option {option.name}={printable(raw)}: expected {error}") from None
 
 
 def _read_value(found: dict[str, Any], option: Option, raw: bytes) -> None:
-    if isinstance(option.kind, Stack):
+    if isinstance(option.kind, kinds.Stack):
         found["lowers"], found["data_lowers"] = _read_stack(raw)
-    elif isinstance(option.kind, Append):
+    elif isinstance(option.kind, kinds.Append):
         if raw:
             found[option.field] = (*found.get(option.field, ()), unescape(raw))
-    elif isinstance(option.kind, Value):
+    elif isinstance(option.kind, kinds.Value):
         try:
             found[option.field] = option.kind.read(unescape(raw))
         except ValueError as error:
@@ -586,17 +402,16 @@ def _settle(found: dict[str, Any], source: bytes | None) -> None:
         if found.get("fsync") == "strict":
             raise UnionError("volatile and fsync=strict contradict each other; give one of them")
         found["fsync"] = "volatile"
-    if "xattr_permissions" in found:
-        found["xattr_permissions"] = int(found["xattr_permissions"])
     if "fsname" not in found:
         found["fsname"] = _mount_source(found, source)
 
 
 def _mount_source(found: dict[str, Any], source: bytes | None) -> bytes:
     """Name the mount so that /proc/mounts tells it from others: by its source or its top layer."""
-    if source not in (None, b"", b"none"):
-        return source  # type: ignore[return-value]
-    return b"unionfs:" + (found.get("upper") or found["lowers"][0])
+    if source and source != b"none":
+        return source
+    top: bytes = found.get("upper") or found["lowers"][0]
+    return b"unionfs:" + top
 
 
 def _make_absolute(found: dict[str, Any], cwd: bytes | None) -> None:
