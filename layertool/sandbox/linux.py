@@ -265,6 +265,11 @@ def make_read_only(mount_fd: int) -> None:
     )
 
 
+def syncfs(fd: int) -> None:
+    """`syncfs(2)`: write out everything of the file system that `fd` lies on."""
+    _check(_libc.syncfs(fd))
+
+
 def by_fd(fd: int) -> str:
     """A path that means exactly the object behind `fd`, for calls that take only paths."""
     return f"/proc/self/fd/{fd}"

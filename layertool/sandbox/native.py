@@ -145,6 +145,10 @@ def run_payload(plan: Plan, channel: socket.socket) -> None:
     else:
         os.setsid()
         stdin = None if process.stdin else os.open("/dev/null", os.O_RDONLY)
+        for fd in (process.stdout, process.stderr):
+            if fd is not None:
+                # Or opening /dev/stdout again, as servers do for their logs, is forbidden.
+                os.fchown(fd, plan.identity.uid, -1)
         launch.set_streams(stdin, process.stdout, process.stderr)
     launch.become(plan.identity, plan.capabilities)
     launch.enter_directory(plan.cwd)

@@ -11,6 +11,7 @@ from layertool.errors import LayertoolError
 from layertool.sandbox import bubblewrap, native, plan, terminal
 from layertool.sandbox.process import FAILED, Process
 from layertool.sandbox.running import Running
+from layertool.sandbox.signals import Forwarder
 
 
 def start(rootfs: Path, process: Process) -> Running:
@@ -37,16 +38,18 @@ def run(rootfs: Path, process: Process) -> int:
     standard input and output are joined to the container's terminal.
     Raises LayertoolError when the process cannot be started.
     """
-    return attend(start(rootfs, process), process)
-
-
-def attend(running: Running, process: Process) -> int:
-    """Stay with a started process until it ends: signals, terminal, exit status."""
     in_main = threading.current_thread() is threading.main_thread()
-    with terminal.forwarded_signals(running.send) if in_main else nullcontext():
-        if running.terminal is not None:
-            try:
-                terminal.relay(running.terminal, 0 if process.stdin else None, 1)
-            finally:
-                os.close(running.terminal)
-        return running.wait()
+    with Forwarder() if in_main else nullcontext() as forwarder:
+        return attend(start(rootfs, process), process, forwarder)
+
+
+def attend(running: Running, process: Process, forwarder: Forwarder | None) -> int:
+    """Stay with a started process until it ends: signals, terminal, exit status."""
+    if forwarder is not None:
+        forwarder.to(running.send)
+    if running.terminal is not None:
+        try:
+            terminal.relay(running.terminal, 0 if process.stdin else None, 1)
+        finally:
+            os.close(running.terminal)
+    return running.wait()

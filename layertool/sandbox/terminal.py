@@ -9,7 +9,7 @@ import selectors
 import signal
 import termios
 import tty
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from types import FrameType
 from typing import Final
 
@@ -106,28 +106,3 @@ def write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
-
-
-FORWARDED: Final = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-)
-
-
-@contextlib.contextmanager
-def forwarded_signals(send: Callable[[int], object]) -> Iterator[None]:
-    """Pass the signals that ask a program for something to the payload instead of taking them."""
-
-    def forward(number: int, frame: FrameType | None) -> None:
-        send(number)
-
-    before = {number: signal.signal(number, forward) for number in FORWARDED}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
