@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ from .session import mounted_device
 
 AnyPath = str | bytes | Path
 _UNMOUNT_SECONDS = 10
+_PR_SET_PDEATHSIG = 1
 
 
 class Mount:
@@ -79,12 +82,14 @@ def mount(
     mountpoint: AnyPath,
     upper: AnyPath | None = None,
     work: AnyPath | None = None,
+    die_with_caller: bool = False,
     **options: Any,
 ) -> Mount:
     """Mount *lowers* (top first) with *upper* and *work*, and return once the mount answers.
 
     *options* are further fields of MountOptions, as in ``redirect_dir="off"``. The daemon is a
-    process of its own. Raises UnionError with what the daemon said when it cannot mount, and
+    process of its own; with *die_with_caller* the kernel kills it when the calling thread ends,
+    however it ends (for mounts in a private mount namespace). Raises UnionError with what the daemon said when it cannot mount, and
     TypeError for an option that does not exist.
     """
     wanted = MountOptions(
@@ -94,10 +99,10 @@ def mount(
         mountpoint=_absolute(mountpoint),
         **options,
     )
-    return start(wanted)
+    return start(wanted, die_with_caller=die_with_caller)
 
 
-def start(options: MountOptions) -> Mount:
+def start(options: MountOptions, *, die_with_caller: bool = False) -> Mount:
     """Mount what *options* say; see mount()."""
     before = mounted_device(options.mountpoint)
     program = [sys.executable, "-m", "unionfs.cli", "-f", "-o"]
@@ -112,6 +117,7 @@ def start(options: MountOptions) -> Mount:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         start_new_session=True,
+        preexec_fn=_die_with_parent if die_with_caller else None,
     )
     mounted = Mount(options.mountpoint, daemon)
     while mounted_device(options.mountpoint) in (None, before):
@@ -121,6 +127,11 @@ def start(options: MountOptions) -> Mount:
     # The kernel answers this only after the daemon has answered its first request.
     os.statvfs(options.mountpoint)
     return mounted
+
+
+def _die_with_parent() -> None:
+    """In the child: prctl(PR_SET_PDEATHSIG, SIGKILL), which survives exec."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _last_words(daemon: subprocess.Popen[bytes]) -> str:
