@@ -1,45 +1,59 @@
-"""The ``unionfs`` program: ``unionfs [SOURCE] MOUNTPOINT -o OPTIONS``, as mount(8) helpers are called.
+"""The ``unionfs`` program: reads the command line, hands a mount to the session.
 
-Exit status: 0 mounted (in the foreground: unmounted again), 1 anything else, said in one line.
+Nothing here imports trio or pyfuse3 before a mount is really wanted, so that ``--version`` and a
+refusal answer at once.
 """
 
 from __future__ import annotations
 
-import dataclasses
+import getopt
+import os
 import sys
+import traceback
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
-from .errors import UnionError
-from .version import VERSION
+from unionfs.errors import UnionError
+from unionfs.options import MountOptions, parse_options
+from unionfs.version import VERSION
 
-HELP = """\
+SUCCESS, FAILURE = 0, 1
+"""Exit statuses: 0 once the mount answers, or with -f once it is unmounted; 1 for everything else."""
+
+USAGE = """\
 usage: unionfs [SOURCE] MOUNTPOINT -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]
 
-Mount a stack of directories as one: lowerdir read-only, top first, changes in upperdir.
+Mount a stack of directories as one. The top lower layer comes first; changes go to upperdir.
 
-  -o OPTIONS        mount options, comma-separated; may be given several times
-  -f, --foreground  stay in the foreground until unmounted
-  -d, --debug       foreground, and tell what happens
-      --strict      refuse unknown options instead of warning
-  -h, --help        this help
-  -V, --version     the version
-
-examples:
-  unionfs -o lowerdir=top:base,upperdir=up,workdir=wk /mnt     read-write union
-  unionfs -o lowerdir=top:base /mnt                            read-only view
-  mount -t fuse.unionfs none /mnt -o lowerdir=/top:/base       from fstab or mount(8)
-  fusermount3 -u /mnt                                          unmount (or: umount /mnt)
-
-options:
+  -o OPTION[,OPTION...]  mount options; may be given several times
+  -f, --foreground       stay in the foreground until unmounted
+  -d, --debug            as -f, and log what happens
+  --strict               refuse unknown options instead of warning about them
+  --stats                the same as -o stats
+  -h, --help             show this help
+  -V, --version          show the version
 """
 
+EXAMPLES = """\
+Examples:
+  unionfs -o lowerdir=top:middle:base,upperdir=up,workdir=wk /mnt    read-write
+  unionfs -o lowerdir=top:base /mnt                                  read-only
+  mount -t fuse.unionfs none /mnt -o lowerdir=base,upperdir=up,workdir=wk
+  fusermount3 -u /mnt                                                unmount, or umount /mnt
 
-@dataclasses.dataclass(slots=True)
-class Arguments:
-    """The command line, taken apart."""
+Exits with 0 once the mount answers, with 1 and one line on stderr otherwise.
+"""
 
-    texts: list[str]
-    words: list[str]
+_SELINUX = "/sys/fs/selinux"
+
+
+@dataclass(slots=True)
+class Command:
+    """What the command line asks for."""
+
+    words: list[str] = field(default_factory=list)
+    groups: list[str] = field(default_factory=list)
+    """The arguments of each ``-o``, in order."""
     foreground: bool = False
     debug: bool = False
     strict: bool = False
@@ -47,87 +61,115 @@ class Arguments:
     version: bool = False
 
 
-_FLAGS = {
-    "-f": "foreground",
-    "--foreground": "foreground",
-    "-d": "debug",
-    "--debug": "debug",
-    "--strict": "strict",
-    "-h": "help",
-    "--help": "help",
-    "-V": "version",
-    "--version": "version",
-}
-
-
-def parse_arguments(argv: Sequence[str]) -> Arguments:
-    """Split *argv* into options and words; raises UnionError for an unknown flag."""
-    found = Arguments([], [])
-    rest = iter(argv)
-    for word in rest:
-        if word == "-o":
-            text = next(rest, None)
-            if text is None:
-                raise UnionError("-o needs options after it, as in -o lowerdir=DIR")
-            found.texts.append(text)
-        elif word.startswith("-o"):
-            found.texts.append(word[2:])
-        elif word in _FLAGS:
-            setattr(found, _FLAGS[word], True)
-        elif word == "--stats":
-            found.texts.append("stats")
-        elif word == "--":
-            found.words.extend(rest)
-        elif word.startswith("-") and len(word) > 1:
-            raise UnionError(f"unknown flag {word}; see unionfs --help")
-        else:
-            found.words.append(word)
-    return found
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the program; returns the exit status."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the program with *arguments*, those of the process when None; returns its exit status."""
+    command = Command()
     try:
-        return _run(parse_arguments(sys.argv[1:] if argv is None else argv))
+        _read_command_line(command, sys.argv[1:] if arguments is None else arguments)
+        return _run(command)
     except UnionError as error:
-        print(f"unionfs: {error}", file=sys.stderr)
-        return 1
-
-
-def _run(arguments: Arguments) -> int:
-    if arguments.version:
-        # The form of fuse-overlayfs, which callers parse.
-        print(f"unionfs: version {VERSION}")
-        return 0
-    if arguments.help:
-        print(HELP + _option_help(), end="")
-        return 0
-    if not arguments.words:
-        raise UnionError(
-            "no mountpoint; usage: unionfs -o lowerdir=DIR[:DIR…] MOUNTPOINT (see --help)"
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        return _fail("interrupted")
+    except OSError as error:
+        return _fail(_one_line(error))
+    except Exception as error:
+        if command.debug:
+            traceback.print_exc()
+        return _fail(
+            f"internal error: {type(error).__name__}: {_one_line(error)}; "
+            "please report it with the output of the same command with -d"
         )
-    from .options import parse_options
 
-    # The last word is the mountpoint, for mount(8) puts the source before it.
+
+def _read_command_line(command: Command, arguments: Sequence[str]) -> None:
+    try:
+        flags, command.words = getopt.gnu_getopt(
+            list(arguments),
+            "o:fdhV",
+            ["foreground", "debug", "strict", "stats", "help", "version"],
+        )
+    except getopt.GetoptError as error:
+        raise UnionError(f"{error.msg}; see unionfs --help") from None
+    for flag, value in flags:
+        _read_flag(command, flag, value)
+
+
+def _read_flag(command: Command, flag: str, value: str) -> None:
+    match flag:
+        case "-o":
+            command.groups.append(value)
+        case "-f" | "--foreground":
+            command.foreground = True
+        case "-d" | "--debug":
+            command.debug = command.foreground = True
+        case "--strict":
+            command.strict = True
+        case "--stats":
+            command.groups.append("stats")
+        case "-h" | "--help":
+            command.help = True
+        case "-V" | "--version":
+            command.version = True
+
+
+def _run(command: Command) -> int:
+    if command.help:
+        _print_help()
+        return SUCCESS
+    if command.version:
+        # Scripts parse this form, which is that of fuse-overlayfs.
+        print(f"unionfs: version {VERSION}")
+        return SUCCESS
+    options = _mount_options(command)
+    from unionfs import session
+
+    return session.run(options, foreground=command.foreground, debug=command.debug)
+
+
+def _mount_options(command: Command) -> MountOptions:
+    if not 1 <= len(command.words) <= 2:
+        given = f"too many words: {' '.join(command.words)}" if command.words else "no mountpoint"
+        raise UnionError(f"{given}; usage: unionfs [SOURCE] MOUNTPOINT -o OPTIONS, see --help")
+    *source, mountpoint = command.words
     options = parse_options(
-        arguments.texts,
-        mountpoint=arguments.words[-1],
-        source=arguments.words[-2] if len(arguments.words) > 1 else None,
-        strict=arguments.strict,
-        warn=lambda message: print(f"unionfs: {message}", file=sys.stderr),
+        command.groups,
+        mountpoint=mountpoint,
+        source=source[0] if source else None,
+        strict=command.strict,
+        warn=_say,
     )
-    from . import session
-
-    return session.run(
-        options, foreground=arguments.foreground or arguments.debug, debug=arguments.debug
-    )
+    return _without_idle_label(options)
 
 
-def _option_help() -> str:
-    from .options import OPTIONS
+def _without_idle_label(options: MountOptions) -> MountOptions:
+    """Drop the SELinux label where the kernel has no SELinux: mount(2) would refuse it."""
+    if options.context is None or os.path.exists(_SELINUX):
+        return options
+    _say("option context ignored: SELinux is not enabled on this kernel")
+    return replace(options, context=None)
 
-    return "".join(f"  {option.name:<20} {option.help}\n" for option in OPTIONS)
+
+def _print_help() -> None:
+    from unionfs import manual
+
+    print(f"{USAGE}\n{manual.help_table()}\n{EXAMPLES}", end="")
+
+
+def _one_line(error: Exception) -> str:
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)!r}: {error.strerror}"
+    return " ".join(str(error).split())
+
+
+def _say(message: str) -> None:
+    print(f"unionfs: {message}", file=sys.stderr, flush=True)
+
+
+def _fail(message: str) -> int:
+    _say(message)
+    return FAILURE
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    sys.exit(main())

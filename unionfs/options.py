@@ -308,9 +308,9 @@ def parse_options(
     for group in groups:
         for name, raw in split_options(os.fsencode(group)):
             _read_option(found, name, raw, _refuse if strict else warn)
-    _settle(found, os.fsencode(source) if source else None)
     found["mountpoint"] = os.fsencode(mountpoint)
     _make_absolute(found, cwd)
+    _settle(found, os.fsencode(source) if source else None)
     return MountOptions(**found)
 
 
