@@ -89,8 +89,8 @@ def mount(
 
     *options* are further fields of MountOptions, as in ``redirect_dir="off"``. The daemon is a
     process of its own; with *die_with_caller* the kernel kills it when the calling thread ends,
-    however it ends (for mounts in a private mount namespace). Raises UnionError with what the daemon said when it cannot mount, and
-    TypeError for an option that does not exist.
+    however it ends (for mounts in a private mount namespace). Raises UnionError with what the
+    daemon said when it cannot mount, and TypeError for an option that does not exist.
     """
     wanted = MountOptions(
         lowers=tuple(_absolute(path) for path in lowers),
