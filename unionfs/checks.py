@@ -1,109 +1,194 @@
-"""Refusing mount arguments that cannot work, before anything is created.
+"""What must hold of the directories before a mount is tried; every refusal names path and remedy.
 
-Each refusal names the path and the fix. Source: mount rules of kernel overlayfs (ovl_get_layers,
-ovl_workdir_ok) and what users of fuse-overlayfs ran into.
+The rules are those of kernel overlayfs (fs/overlayfs/super.c, ovl_get_workdir and
+ovl_check_overlapping_layers), less strict where nothing can go wrong: a lower layer may lie inside
+another one. Nothing is created or changed here.
 """
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NamedTuple
 
-from .errors import UnionError, printable
-from .options import MountOptions
+from unionfs.errors import UnionError, printable
+
+if TYPE_CHECKING:
+    from unionfs.options import MountOptions
+
+_ST_RDONLY = 1
+
+
+class Place(NamedTuple):
+    """A directory that an option names, and which one it really is."""
+
+    option: str
+    path: bytes
+    chain: tuple[tuple[int, int], ...]
+    """(st_dev, st_ino) of the directory itself, then of each one above it up to the root."""
+
+    def __str__(self) -> str:
+        return f"{self.option} {printable(self.path)}"
+
+    def is_same(self, other: Place) -> bool:
+        """Whether both are one directory, by whatever names."""
+        return self.chain[0] == other.chain[0]
+
+    def is_within(self, other: Place) -> bool:
+        """Whether this one is *other* or lies below it."""
+        return other.chain[0] in self.chain
 
 
 def check(options: MountOptions) -> None:
-    """Raise UnionError when *options* cannot be mounted."""
-    if not options.lowers:
-        raise UnionError("no lowerdir; write -o lowerdir=DIR[:DIR…]")
-    _check_mountpoint(options.mountpoint)
-    for path in (*options.lowers, *options.data_lowers):
-        _check_dir(path, "lowerdir")
-    if options.upper is not None:
-        _check_upper(options, options.upper)
-    elif options.work is not None:
+    """Refuse a mount whose directories are missing, unusable or in each other's way.
+
+    Raises:
+        UnionError: one line with the path and what to do.
+    """
+    mountpoint = _place("mountpoint", options.mountpoint)
+    lowers = [_readable(*named) for named in _lower_paths(options)]
+    upper = _upper(options)
+    work = _work(options, upper)
+    _check_hidden(mountpoint, [*lowers, *(place for place in (upper, work) if place)])
+    for lower in lowers:
+        _check_overlap(lower, upper, work)
+
+
+def _lower_paths(options: MountOptions) -> Iterator[tuple[str, bytes]]:
+    for path in options.lowers:
+        yield "lowerdir", path
+    for path in options.data_lowers:
+        yield "data-only lowerdir", path
+
+
+def _upper(options: MountOptions) -> Place | None:
+    if options.upper is None:
+        return None
+    place = _readable("upperdir", options.upper)
+    if not options.read_only:
+        _check_writable(place)
+    return place
+
+
+def _work(options: MountOptions, upper: Place | None) -> Place | None:
+    if upper is None or options.read_only:
+        return None
+    if options.work is None:
+        beside = printable(os.path.join(os.path.dirname(upper.path.rstrip(b"/")), b"work"))
         raise UnionError(
-            "workdir without upperdir; add upperdir=DIR, or drop it to mount read-only"
+            f"{upper} has no workdir; name an empty directory on the same mount, "
+            f"for example workdir={beside}"
         )
-    _check_not_below(options)
-
-
-def _stat(path: bytes, what: str, fix: str) -> os.stat_result:
-    try:
-        return os.stat(path)
-    except OSError as error:
-        raise UnionError(f"{what} {printable(path)}: {error.strerror}; {fix}") from None
-
-
-def _check_dir(path: bytes, what: str) -> None:
-    st = _stat(path, what, "create it or correct the path")
-    if not stat.S_ISDIR(st.st_mode):
-        raise UnionError(f"{what} {printable(path)} is not a directory; name a directory")
-    if not os.access(path, os.R_OK | os.X_OK):
+    work = _readable("workdir", options.work)
+    _check_writable(work)
+    if work.is_within(upper) or upper.is_within(work):
+        relation = "is the same directory as" if work.is_same(upper) else "overlaps"
         raise UnionError(
-            f"{what} {printable(path)}: permission denied; give this user read and search permission"
+            f"{work} {relation} {upper}; use a directory beside it, neither inside the other"
         )
+    _check_one_mount(work, upper)
+    return work
 
 
-def _check_mountpoint(path: bytes) -> None:
-    if not path:
-        raise UnionError("no mountpoint; see unionfs --help")
-    st = _stat(path, "mountpoint", "create the directory first")
-    if not stat.S_ISDIR(st.st_mode):
-        raise UnionError(f"mountpoint {printable(path)} is not a directory; name a directory")
+def _check_one_mount(work: Place, upper: Place) -> None:
+    """Changes are prepared in work and renamed into upper, and rename(2) stays within a mount."""
+    if work.chain[0][0] != upper.chain[0][0]:
+        where = "file system"
+    elif _mount_id(work.path) != _mount_id(upper.path):
+        where = "mount"
+    else:
+        return
+    raise UnionError(f"{work} is on another {where} than {upper}; put it beside {upper.option}")
 
 
-def _check_upper(options: MountOptions, upper: bytes) -> None:
-    _check_dir(upper, "upperdir")
-    work = options.work
-    if work is None:
-        if options.read_only:
-            return
-        raise UnionError(
-            "upperdir without workdir; add workdir=DIR, an empty directory on the same file system"
-        )
-    _check_dir(work, "workdir")
-    if os.stat(work).st_dev != os.stat(upper).st_dev:
-        raise UnionError(
-            f"workdir {printable(work)} is on another file system than upperdir {printable(upper)}; "
-            "put both on one"
-        )
-    if _inside(work, upper) or _inside(upper, work):
-        raise UnionError(
-            f"workdir {printable(work)} and upperdir {printable(upper)} are inside one another; "
-            "make them separate directories"
-        )
-    for lower in options.lowers:
-        for other, what in ((upper, "upperdir"), (work, "workdir")):
-            _check_apart(other, what, lower)
-
-
-def _check_apart(path: bytes, what: str, lower: bytes) -> None:
-    if os.path.samefile(path, lower):
-        raise UnionError(f"{printable(path)} is both {what} and lowerdir; a layer must not change")
-    if _inside(path, lower) or _inside(lower, path):
-        raise UnionError(
-            f"{what} {printable(path)} and lowerdir {printable(lower)} are inside one another, "
-            "so writing would change the layer; make them separate directories"
-        )
-
-
-def _check_not_below(options: MountOptions) -> None:
-    """What lies below the mountpoint is hidden by the mount; reaching it through us would hang."""
-    for path, what in (
-        *((path, "lowerdir") for path in (*options.lowers, *options.data_lowers)),
-        (options.upper, "upperdir"),
-        (options.work, "workdir"),
-    ):
-        if path is not None and _inside(path, options.mountpoint):
+def _check_hidden(mountpoint: Place, layers: list[Place]) -> None:
+    """Mounting over a layer is fine, since layers are held open; a layer below is out of reach."""
+    for layer in layers:
+        if layer.is_within(mountpoint) and not layer.is_same(mountpoint):
             raise UnionError(
-                f"{what} {printable(path)} is below the mountpoint {printable(options.mountpoint)}; "
-                "mount somewhere else"
+                f"{layer} lies below the mountpoint {printable(mountpoint.path)}, which would "
+                "hide it; mount elsewhere or move the layer out"
             )
 
 
-def _inside(path: bytes, outer: bytes) -> bool:
-    """Whether the directory *path* is below *outer*, symlinks resolved; False for the same one."""
-    path, outer = os.path.realpath(path), os.path.realpath(outer)
-    return path != outer and os.path.commonpath((path, outer)) == outer
+def _check_overlap(lower: Place, upper: Place | None, work: Place | None) -> None:
+    """Lower layers never change while mounted, so none may lie where changes go."""
+    for changing in (upper, work):
+        if changing is None or not lower.is_within(changing):
+            continue
+        relation = "is the same directory as" if lower.is_same(changing) else "lies inside"
+        raise UnionError(
+            f"{lower} {relation} {changing}, where changes go; use separate directories"
+        )
+
+
+def _readable(option: str, path: bytes) -> Place:
+    place = _place(option, path)
+    if not os.access(path, os.R_OK | os.X_OK, effective_ids=True):
+        raise UnionError(
+            f"{place}: permission denied; give this user read and search permission: "
+            f"chmod u+rx {printable(path)}"
+        )
+    return place
+
+
+def _check_writable(place: Place) -> None:
+    if os.statvfs(place.path).f_flag & _ST_RDONLY:
+        raise UnionError(
+            f"{place} is on a read-only file system; choose another place, or mount with ro"
+        )
+    if not os.access(place.path, os.W_OK, effective_ids=True):
+        raise UnionError(
+            f"{place} is not writable by this user; change its owner or mode, or mount with ro"
+        )
+
+
+def _place(option: str, path: bytes) -> Place:
+    try:
+        chain = tuple(_chain(path))
+    except OSError as error:
+        raise UnionError(f"{option} {printable(path)}: {_remedy(error, option, path)}") from None
+    return Place(option, path, chain)
+
+
+def _chain(path: bytes) -> Iterator[tuple[int, int]]:
+    st = os.stat(path)
+    if not stat.S_ISDIR(st.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    yield st.st_dev, st.st_ino
+    real = os.path.realpath(path)
+    while real != b"/":
+        real = os.path.dirname(real)
+        above = os.stat(real)
+        yield above.st_dev, above.st_ino
+
+
+def _remedy(error: OSError, option: str, path: bytes) -> str:
+    shown = printable(path)
+    match error.errno:
+        case errno.ENOENT:
+            return f"no such directory; create it (mkdir -p {shown}) or correct the path"
+        case errno.ENOTDIR:
+            return f"not a directory; {option} must name one"
+        case errno.EACCES:
+            return "permission denied; give this user search permission on each directory above it"
+        case errno.ENOTCONN:
+            return f"a dead FUSE mount is there; remove it first: fusermount3 -u {shown}"
+        case errno.ELOOP:
+            return "a loop of symbolic links; correct the path"
+        case _:
+            return f"{error.strerror}; correct the path"
+
+
+def _mount_id(path: bytes) -> bytes:
+    """Which mount a directory is reached through: bind mounts of one file system differ in it."""
+    fd = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        with open(f"/proc/self/fdinfo/{fd}", "rb") as info:
+            return next((line for line in info if line.startswith(b"mnt_id:")), b"")
+    except OSError:
+        return b""  # without /proc: rename(2) itself will tell
+    finally:
+        os.close(fd)

@@ -50,7 +50,7 @@ def _sections() -> Iterator[tuple[str, list[Option]]]:
 
 
 def _sentence(option: Option) -> str:
-    return f"{option.help} Enforced by the kernel." if option.kernel else option.help
+    return f"{option.help} Set on the mount itself." if option.kernel else option.help
 
 
 def _help_lines(option: Option) -> list[str]:

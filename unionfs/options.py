@@ -86,7 +86,7 @@ class Option(NamedTuple):
     """The default as people read it; the real one stands in `MountOptions`."""
     help: str
     kernel: bool = False
-    """Whether it becomes an option of the FUSE mount itself, which the kernel enforces."""
+    """Whether it is set on the FUSE mount itself, so that /proc/mounts shows it."""
 
 
 _LAYERS, _FORMAT, _OWNERS = "Layers", "On-disk format", "Owners and permissions"
