@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from layertool.errors import LayertoolError
 from layertool.sandbox import initlayer, linux, namespaces, overlay
@@ -119,14 +119,16 @@ def _fuse(
 ) -> Iterator[None]:
     import unionfs
 
-    options: dict[str, object] = {"allow_other": True, "default_permissions": True}
+    options: dict[str, Any] = {"allow_other": True, "redirect_dir": "nofollow"}
     if not namespaces.in_user_namespace():
         # A root file system: its setuid programs and device nodes are meant.
         options |= {"suid": True, "dev": True}
     if volatile and upper is not None:
         options["volatile"] = True
     try:
-        union = unionfs.mount(lowers=layers, upper=upper, work=work, mountpoint=at, **options)
+        union = unionfs.mount(
+            lowers=layers, upper=upper, work=work, mountpoint=at, die_with_caller=True, **options
+        )
     except unionfs.UnionError as error:
         raise LayertoolError(str(error), exit_code=FAILED) from None
     with union:
