@@ -157,9 +157,12 @@ def die_with_parent(signal_number: int) -> None:
     _prctl(_PR_SET_PDEATHSIG, signal_number)
 
 
-def hide_from_ptrace() -> None:
-    """Make /proc/self/{environ,mem,fd,root} unreadable for processes without CAP_SYS_PTRACE."""
-    _prctl(_PR_SET_DUMPABLE, 0)
+def set_dumpable(dumpable: bool) -> None:
+    """Whether /proc/self belongs to our user, or only CAP_SYS_PTRACE may look into us.
+
+    Changing the user id turns it off (`PR_SET_DUMPABLE` in prctl(2)).
+    """
+    _prctl(_PR_SET_DUMPABLE, int(dumpable))
 
 
 def no_new_privileges() -> None:

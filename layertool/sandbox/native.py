@@ -126,7 +126,7 @@ def _init(plan: Plan, channel: socket.socket) -> None:
         guard(channel, lambda: run_payload(plan, channel))
     channel.close()
     # Ours is the program and memory of the host: nobody inside may look into it.
-    linux.hide_from_ptrace()
+    linux.set_dumpable(False)
     linux.limit_bounding_set(plan.capabilities)
     linux.set_capabilities(frozenset())
     forget_everything()

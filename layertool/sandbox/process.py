@@ -48,10 +48,11 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """An empty directory in memory, gone with the process."""
+    """An empty directory in memory, gone with the process. `size` limits it, in bytes; 0 does not."""
 
     target: str
     mode: int = 0o1777
+    size: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -170,7 +170,7 @@ def _mount_pts(root_fd: int) -> None:
 
 def _mount_extra(root_fd: int, mounted: Mounted, source: int | None) -> None:
     if isinstance(mounted.spec, Tmpfs):
-        options = f"mode={mounted.spec.mode:o}"
+        options = f"mode={mounted.spec.mode:o},size={mounted.spec.size}"
         flags = linux.MS_NOSUID | linux.MS_NODEV
         _mount_at(root_fd, mounted.target, "tmpfs", "tmpfs", flags, options)
         return
