@@ -155,6 +155,8 @@ def _mount_arguments(mounted: Mounted, sources: dict[str, int]) -> Iterator[str]
         option = "--ro-bind-fd" if mounted.spec.read_only else "--bind-fd"
         yield from (option, str(sources[mounted.target]), mounted.target)
     else:
+        if mounted.spec.size:
+            yield from ("--size", str(mounted.spec.size))
         yield from ("--perms", f"{mounted.spec.mode:o}", "--tmpfs", mounted.target)
 
 

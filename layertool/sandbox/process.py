@@ -48,7 +48,7 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """An empty directory in memory, gone with the process. `size` limits it, in bytes; 0 does not."""
+    """An empty directory in memory, gone with the process. `size` in bytes, 0 for no limit."""
 
     target: str
     mode: int = 0o1777
