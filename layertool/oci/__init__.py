@@ -1,0 +1,1 @@
+"""OCI vocabulary: names, digests, manifests, configurations, platforms. No files, no network."""
