@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from unionfs.errors import UnionError
-from unionfs.options import MountOptions, parse_options
+from unionfs.options import MountOptions, idle_options, parse_options
 from unionfs.version import VERSION
 
 SUCCESS, FAILURE = 0, 1
@@ -139,10 +139,12 @@ def _mount_options(command: Command) -> MountOptions:
         strict=command.strict,
         warn=_say,
     )
-    return _without_idle_label(options)
+    for option in idle_options(options):
+        _say(f"option {option} ignored: not carried out in this version")
+    return _without_useless_label(options)
 
 
-def _without_idle_label(options: MountOptions) -> MountOptions:
+def _without_useless_label(options: MountOptions) -> MountOptions:
     """Drop the SELinux label where the kernel has no SELinux: mount(2) would refuse it."""
     if options.context is None or os.path.exists(_SELINUX):
         return options

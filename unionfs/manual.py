@@ -50,7 +50,12 @@ def _sections() -> Iterator[tuple[str, list[Option]]]:
 
 
 def _sentence(option: Option) -> str:
-    return f"{option.help} Set on the mount itself." if option.kernel else option.help
+    sentences = [option.help]
+    if option.kernel:
+        sentences.append("Set on the mount itself.")
+    if option.idle:
+        sentences.append(f"Not carried out in this version, and warned about: {option.idle}")
+    return " ".join(sentences)
 
 
 def _help_lines(option: Option) -> list[str]:

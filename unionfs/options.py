@@ -8,7 +8,7 @@ into the man page and the README's table.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import MISSING, dataclass, fields
 from typing import Any, Literal, NamedTuple
 
@@ -87,6 +87,8 @@ class Option(NamedTuple):
     help: str
     kernel: bool = False
     """Whether it is set on the FUSE mount itself, so that /proc/mounts shows it."""
+    idle: str = ""
+    """The beginning of what is read but not acted on yet: the program and the manual say so."""
 
 
 _LAYERS, _FORMAT, _OWNERS = "Layers", "On-disk format", "Owners and permissions"
@@ -134,7 +136,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _FORMAT, "metacopy", "metacopy", kinds.switch("off", "on"), "on",
         "Read files whose data lies in a lower layer (metacopy). off answers EPERM for them, as "
-        "the kernel does. They are never written.",
+        "the kernel does. They are never written.", idle="metacopy=off",
     ),
     Option(
         _FORMAT, "index", "index", kinds.switch("off", "on"), "off",
@@ -173,7 +175,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _OWNERS, "xattr_permissions", "xattr_permissions", kinds.integer("0|1|2", 0, 2), "0",
         "Keep owner and mode in an extended attribute instead of the inode: 1 in "
-        "security.fuseoverlayfs, 2 in user.containers.override_stat.",
+        "security.fuseoverlayfs, 2 in user.containers.override_stat.", idle="xattr_permissions=",
     ),
     Option(
         _OWNERS, "acl", "acl", kinds.Flag("noacl"), "acl",
@@ -197,6 +199,7 @@ OPTIONS: tuple[Option, ...] = (
         kinds.choice("auto", "strict", "volatile", aliases={"0": "volatile", "1": "auto"}), "auto",
         "auto passes fsync(2) on and syncs data before a copy-up shows; strict also syncs the "
         "directories of every change; volatile (or 0) answers at once and syncs nothing.",
+        idle="fsync=strict",
     ),
     Option(
         _SPEED, "timeout", "timeout", kinds.seconds(), "1e9",
@@ -237,15 +240,17 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _DEBUG, "stats", "stats", kinds.Flag(), "off",
-        "Count requests, and log the counts at unmount and on SIGUSR1.",
+        "Count requests, and log the counts at unmount and on SIGUSR1.", idle="stats",
     ),
     Option(
         _DEBUG, "trace", "trace", kinds.file(), "none",
         "Record each request and its answer in this file as JSON lines, for unionfs-lab replay.",
+        idle="trace=",
     ),
     Option(
         _DEBUG, "faults", "faults", kinds.text("RULES"), "none",
         "Make chosen system calls on the upper fail, for tests. See unionfs-lab faults --help.",
+        idle="faults=",
     ),
 )  # fmt: skip
 
@@ -440,12 +445,24 @@ def render_options(options: MountOptions) -> bytes:
 
     The mountpoint is not part of it. Defaults are left out.
     """
-    words: list[bytes] = []
+    return b",".join(word for _, word in _written(options))
+
+
+def idle_options(options: MountOptions) -> list[str]:
+    """Return those of *options* that this version reads but does not act on."""
+    return [
+        printable(word)
+        for option, word in _written(options)
+        if option.idle and word.startswith(option.idle.encode())
+    ]
+
+
+def _written(options: MountOptions) -> Iterator[tuple[Option, bytes]]:
     for option in OPTIONS:
         value = getattr(options, option.field)
         if value != _DEFAULTS[option.field] and option.name != "lowerdir+":
-            words += option.kind.write(option.name, value)
-    return b",".join(words)
+            for word in option.kind.write(option.name, value):
+                yield option, word
 
 
 def main(arguments: list[str]) -> int:

@@ -11,7 +11,7 @@ import pytest
 import unionfs.session
 from unionfs import cli
 from unionfs.errors import UnionError
-from unionfs.options import MountOptions
+from unionfs.options import OPTIONS, MountOptions
 from unionfs.version import VERSION
 
 PROGRAM = [sys.executable, "-m", "unionfs.cli"]
@@ -101,6 +101,16 @@ def test_an_unknown_option_is_an_error_with_strict(
     assert cli.main(["--strict", "-o", "lowerdir=/l,bogus=1", "/m"]) == 1
     assert capfd.readouterr().err.startswith("unionfs: unknown option ignored: bogus=1; correct")
     assert not session.calls
+
+
+def test_an_option_that_nothing_acts_on_is_a_warning(
+    session: FakeSession, capfd: pytest.CaptureFixture[str]
+) -> None:
+    idle = next(option for option in OPTIONS if option.name == "trace")
+    word = f"{idle.name}=/t"
+    assert cli.main(["-o", f"lowerdir=/l,{word}", "/m"]) == 0
+    warning = f"unionfs: option {word} ignored: not carried out in this version\n"
+    assert capfd.readouterr().err == (warning if idle.idle else "")
 
 
 @pytest.mark.parametrize("selinux", [True, False])
