@@ -90,7 +90,7 @@ def working_directory(root_fd: int, path: str) -> str:
     Raises LayertoolError below /proc, /sys and /dev: what the image holds there is covered by our
     own mounts, and a magic link in them leads out of the root.
     """
-    absolute = os.path.normpath("/" + path)
+    absolute = os.path.normpath("/" + path.lstrip("/"))
     _refuse_ours(absolute, path)
     fd = make_directory(root_fd, absolute)
     try:

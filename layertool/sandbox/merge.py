@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from layertool.errors import LayertoolError
-from layertool.sandbox import initlayer, linux, namespaces, overlay
+from layertool.sandbox import initlayer, linux, namespaces, overlay, runtime
 from layertool.sandbox.initlayer import InitLayer
 from layertool.sandbox.process import FAILED
 
@@ -127,7 +127,12 @@ def _fuse(
         options["volatile"] = True
     try:
         union = unionfs.mount(
-            lowers=layers, upper=upper, work=work, mountpoint=at, die_with_caller=True, **options
+            lowers=layers or [runtime.empty_directory("0")],
+            upper=upper,
+            work=work,
+            mountpoint=at,
+            die_with_caller=True,
+            **options,
         )
     except unionfs.UnionError as error:
         raise LayertoolError(str(error), exit_code=FAILED) from None

@@ -1,6 +1,6 @@
 """Mounts made by hand: they outlive the command, so each leaves a record for `umount` and `mounts`.
 
-Records lie in the user's runtime directory, which the system empties at boot, as it does mounts.
+Records lie in a directory that the system empties at boot, when the mounts are gone too.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from layertool.errors import Conflict, LayertoolError, NotFound
-from layertool.sandbox import linux, merge, overlay
+from layertool.sandbox import linux, merge, overlay, runtime
 
 Health = Literal["ok", "broken", "gone"]
 
@@ -38,15 +38,6 @@ class Record:
     container: str | None = None
     root: str | None = None
     layers: list[str] = field(default_factory=list)
-
-
-def directory() -> Path:
-    """Where records lie: /run/layertool/mounts as root, below XDG_RUNTIME_DIR for others."""
-    if os.geteuid() == 0:
-        return Path("/run/layertool/mounts")
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    base = Path(runtime) if runtime else Path(tempfile.gettempdir()) / f"layertool-{os.getuid()}"
-    return base / "layertool" / "mounts"
 
 
 def mount(
@@ -126,8 +117,8 @@ def _mount_fuse(layers: Sequence[Path], upper: Path | None, work: Path | None, a
 
 def remember(record: Record) -> None:
     """Keep a record of a mount."""
-    directory().mkdir(parents=True, exist_ok=True, mode=0o700)
     path = _path(record.target)
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
     temporary.write_text(json.dumps(dataclasses.asdict(record)))
     temporary.replace(path)
@@ -141,7 +132,7 @@ def forget(record: Record) -> None:
 def records() -> list[Record]:
     """All mounts made by hand, in the order of their mount points."""
     found = []
-    for path in directory().glob("*.json"):
+    for path in _directory().glob("*.json"):
         try:
             found.append(Record(**json.loads(path.read_text())))
         except (OSError, ValueError, TypeError):
@@ -221,7 +212,11 @@ def _still_mounted(target: Path, why: str, busy: bool) -> LayertoolError:
 
 def _path(target: str) -> Path:
     name = hashlib.sha256(os.fsencode(target)).hexdigest()[:32]
-    return directory() / f"{name}.json"
+    return _directory() / f"{name}.json"
+
+
+def _directory() -> Path:
+    return runtime.directory() / "mounts"
 
 
 def _resolved(target: Path) -> Path:

@@ -36,6 +36,15 @@ def in_user_namespace() -> bool:
     return Path("/proc/self/uid_map").read_text().split() != _WHOLE
 
 
+def real_uid() -> int:
+    """Our user as the host knows it, also after `enter`."""
+    for line in Path("/proc/self/uid_map").read_text().splitlines():
+        inside, outside, count = map(int, line.split())
+        if inside <= os.geteuid() < inside + count:
+            return outside + os.geteuid() - inside
+    return os.geteuid()
+
+
 def subordinate_ids(table: Path, user: str, uid: int) -> SubordinateIds | None:
     """The first range that subuid(5) grants to a user by name or number."""
     try:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from layertool.errors import LayertoolError
-from layertool.sandbox import linux, namespaces
+from layertool.sandbox import linux, namespaces, runtime
 
 #: OVL_MAX_STACK in fs/overlayfs.
 MAX_LAYERS: Final = 500
@@ -46,10 +46,8 @@ def mount(
             f"{len(layers)} layers: kernel overlayfs takes {MAX_LAYERS}; use --driver fuse"
         )
     with contextlib.ExitStack() as opened:
-        lower_fds = [opened.enter_context(_directory(layer)) for layer in layers]
-        if len(layers) < 2 and (upper is None or not layers):
-            # Without an upper the kernel wants two lowers, with one it wants one.
-            lower_fds.append(opened.enter_context(_empty_directory()))
+        lowers = [*layers, *_padding(len(layers), has_upper=upper is not None)]
+        lower_fds = [opened.enter_context(_directory(layer)) for layer in lowers]
         directories = [("lowerdir+", fd) for fd in lower_fds]
         if upper is not None and work is not None:
             directories.append(("upperdir", opened.enter_context(_directory(upper))))
@@ -63,6 +61,12 @@ def mount(
             except OSError as error:
                 if attempt is _ATTEMPTS[-1] or error.errno not in (errno.EINVAL, errno.ENOSYS):
                     raise
+
+
+def _padding(layers: int, *, has_upper: bool) -> list[Path]:
+    """Empty layers at the bottom: the kernel wants one lower with an upper, two without."""
+    missing = (1 if has_upper else 2) - layers
+    return [runtime.empty_directory(str(number)) for number in range(missing)]
 
 
 def _settings(*, has_upper: bool, volatile: bool) -> list[str]:
@@ -139,17 +143,6 @@ def _directory(path: Path) -> Iterator[int]:
         yield fd
     finally:
         os.close(fd)
-
-
-@contextlib.contextmanager
-def _empty_directory() -> Iterator[int]:
-    """A directory that is only ever seen through its descriptor."""
-    path = tempfile.mkdtemp(prefix="layertool-empty-")
-    try:
-        with _directory(Path(path)) as fd:
-            yield fd
-    finally:
-        os.rmdir(path)
 
 
 def why_not(on: Path) -> str | None:

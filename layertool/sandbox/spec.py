@@ -202,4 +202,7 @@ def parse_volume(text: str) -> tuple[str, str, bool]:
     path = Path(source).expanduser().absolute()
     if not path.exists():
         raise LayertoolError(f"-v {text}: {path} does not exist", exit_code=FAILED)
-    return str(path), os.path.normpath(target), mode == "ro"
+    inside = os.path.normpath("/" + target.lstrip("/"))
+    if inside == "/":
+        raise UsageError(f"-v {text}: the root itself cannot be replaced")
+    return str(path), inside, mode == "ro"
