@@ -92,6 +92,13 @@ class Writer:
         into = into_directory or self._is_directory(dest)
         return posixpath.join(dest, name) if into else dest
 
+    @contextlib.contextmanager
+    def directory(self, path: str) -> Iterator[int]:
+        """A descriptor of a directory, made when missing."""
+        self._leave()
+        with self._directory(path, create=True) as fd:
+            yield fd
+
     def make_directory(self, path: str) -> bool:
         """Make a directory and its missing parents, 0755; whether it was missing."""
         missing = not self._is_directory(path)

@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -47,11 +47,16 @@ class Layer:
 
 @dataclass(slots=True)
 class Draft:
-    """The state after a step. `base` is what the manifest's annotations say about FROM."""
+    """The state after a step. `base` is what the manifest's annotations say about FROM.
+
+    The first `base_layers` layers and `base_history` history entries are the base image's.
+    """
 
     document: dict[str, Any]
     layers: list[Layer] = field(default_factory=list)
     base: dict[str, str] = field(default_factory=dict)
+    base_layers: int = 0
+    base_history: int = 0
 
     @classmethod
     def scratch(cls, os: str, architecture: str, variant: str | None) -> Draft:
@@ -67,11 +72,17 @@ class Draft:
         document = json.loads(config)
         for name in _NOT_INHERITED:
             document.pop(name, None)
-        return cls(document, list(layers), dict(base))
+        history = len(document.get("history") or [])
+        return cls(document, list(layers), dict(base), len(layers), history)
 
     def fork(self) -> Draft:
         """A copy for the stage built on this one."""
-        return Draft(copy.deepcopy(self.document), list(self.layers), dict(self.base))
+        return replace(
+            self,
+            document=copy.deepcopy(self.document),
+            layers=list(self.layers),
+            base=dict(self.base),
+        )
 
     # -- reading
 

@@ -88,21 +88,14 @@ class Ignore:
 
     def step(self, path: str, parent: Verdict) -> Verdict:
         """The verdict for `path` from that of its parent directory: what a walk calls."""
-        ignored = False
-        decider: Rule | None = None
-        matched = list(parent.matched)
-        for number, rule in enumerate(self.rules):
-            if not matched[number]:
-                # A rule that cannot change the result is not asked, and does not count as
-                # matching for the children either.
-                if rule.include != ignored:
-                    continue
-                matched[number] = rule.matches(path)
-            if matched[number]:
-                if ignored == rule.include:
-                    decider = rule
-                ignored = not rule.include
-        return Verdict(ignored, decider, tuple(matched))
+        matched = tuple(
+            covered or rule.matches(path)
+            for rule, covered in zip(self.rules, parent.matched, strict=True)
+        )
+        for rule, covered in zip(reversed(self.rules), reversed(matched), strict=True):
+            if covered:  # the last one decides
+                return Verdict(not rule.include, rule, matched)
+        return Verdict(False, None, matched)
 
     def verdict(self, path: str) -> Verdict:
         """The verdict for a path on its own. "" is the root, which cannot be ignored."""

@@ -172,8 +172,10 @@ class Tree:
 
         Never blocks: a FIFO put where a file was is opened without waiting for a writer.
         """
+        if not flags & os.O_PATH:
+            flags |= os.O_NONBLOCK
         try:
-            return open_path(self.fd, path or ".", flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+            return open_path(self.fd, path or ".", flags | os.O_NOFOLLOW)
         except OSError as error:
             raise self._missing(path, error) from None
 
