@@ -177,15 +177,22 @@ One line on standard error names the path or option and says what to do.
 .SH "MOUNT(8) AND FSTAB"
 .B mount \-t fuse.unionfs
 runs
-.IR /sbin/mount.fuse3 ,
-which looks for
+.I /sbin/mount.fuse3
+without a PATH, and that runs
 .B unionfs
-in the PATH of root.
-A program installed elsewhere needs a link:
+from the directories that sh(1) searches then, the first of which are
+.I /usr/local/sbin
+and
+.IR /usr/local/bin .
+A program installed elsewhere needs a link there:
 .PP
 .RS
 ln \-s /opt/unionfs/.venv/bin/unionfs /usr/local/bin/unionfs
 .RE
+.PP
+Such a link also comes before
+.IR /usr/bin/unionfs ,
+which is another program if the package unionfs\-fuse is installed.
 .PP
 A line of
 .IR /etc/fstab :
