@@ -48,7 +48,9 @@ def merged(
     for directory in (upper, work, at):
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
-    stack = list(layers)
+    # Equal layers (two empty ones are common) are one directory, which overlayfs takes only once
+    # (ELOOP). The lower of two adds nothing: what it shows or hides, the upper one does too.
+    stack = list(dict.fromkeys(layers))
     init_at = at.with_name(at.name + ".init")
     try:
         if init is not None:
