@@ -13,6 +13,7 @@ from typing import Protocol, TextIO
 from layertool.build.text import human_bytes, printable
 
 TAIL_LINES = 20
+_LIVE_LINES = 6  # of each running step, on a terminal
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,16 +25,20 @@ class StepName:
     total: int
     text: str
 
+    @property
+    def tag(self) -> str:
+        """`[build 3/7]`."""
+        return f"[{self.stage} {self.number}/{self.total}]"
+
     def __str__(self) -> str:
-        return f"[{self.stage} {self.number}/{self.total}] {self.text}"
+        return f"{self.tag} {self.text}"
 
 
 class Reporter(Protocol):
-    """Receives events from all threads of a build, one at a time."""
+    """Receives events, from any thread of a build. `why` is why the cache had nothing."""
 
-    def started(self, step: StepName) -> None: ...
+    def started(self, step: StepName, why: str) -> None: ...
     def cached(self, step: StepName) -> None: ...
-    def missed(self, step: StepName, why: str) -> None: ...
     def output(self, step: StepName, line: str) -> None: ...
     def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None: ...
     def failed(self, step: StepName, tail: list[str]) -> None: ...
@@ -71,9 +76,8 @@ class Quiet:
     def __init__(self, out: TextIO = sys.stderr) -> None:
         self._out = out
 
-    def started(self, step: StepName) -> None: ...
+    def started(self, step: StepName, why: str) -> None: ...
     def cached(self, step: StepName) -> None: ...
-    def missed(self, step: StepName, why: str) -> None: ...
     def output(self, step: StepName, line: str) -> None: ...
     def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None: ...
     def note(self, text: str) -> None: ...
@@ -85,38 +89,33 @@ class Quiet:
 
 
 class Plain:
-    """Lines for a log: every event, the output as it comes."""
+    """Lines for a log. Each names its step, as stages run side by side; output is indented."""
 
     def __init__(self, out: TextIO = sys.stderr) -> None:
         self._out = out
         self._lock = threading.Lock()
-        self._last: StepName | None = None
 
     def _line(self, text: str) -> None:
         with self._lock:
             print(text, file=self._out, flush=True)
 
-    def started(self, step: StepName) -> None:
-        self._last = step
-        self._line(str(step))
+    def started(self, step: StepName, why: str) -> None:
+        self._line(f"{step}\n  {step.tag} not cached: {why}")
 
     def cached(self, step: StepName) -> None:
         self._line(f"{step}  cached")
 
-    def missed(self, step: StepName, why: str) -> None:
-        self._line(f"  not cached: {why}")
-
     def output(self, step: StepName, line: str) -> None:
-        # Two stages may print at once; the name tells them apart where it is not obvious.
-        prefix = "" if self._last == step else f"[{step.stage} {step.number}/{step.total}] "
-        self._line(f"  | {prefix}{printable(line)}")
+        self._line(f"  {step.tag} | {printable(line)}")
 
     def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None:
         size = "" if layer_bytes is None else f", {human_bytes(layer_bytes)}"
-        self._line(f"  done in {seconds:.1f} s{size}")
+        self._line(f"  {step.tag} done in {seconds:.1f} s{size}")
 
     def failed(self, step: StepName, tail: list[str]) -> None:
-        self._line(f"{step}: failed; the last lines of its output:")
+        self._line(f"{step}: failed")
+        if tail:
+            self._line(f"the last {len(tail)} lines of its output:")
         for line in tail:
             self._line(f"  | {printable(line)}")
 
@@ -148,14 +147,11 @@ class Json:
         with self._lock:
             print(json.dumps({"event": event, **fields}), file=self._out, flush=True)
 
-    def started(self, step: StepName) -> None:
-        self._event("started", step)
+    def started(self, step: StepName, why: str) -> None:
+        self._event("started", step, why=why)
 
     def cached(self, step: StepName) -> None:
         self._event("cached", step)
-
-    def missed(self, step: StepName, why: str) -> None:
-        self._event("missed", step, why=why)
 
     def output(self, step: StepName, line: str) -> None:
         self._event("output", step, line=line)
@@ -195,14 +191,14 @@ class Terminal(Plain):
             style = "yellow" if text.startswith("warning:") else ""
             self._console.print(self._make_text(text, style=style))
 
-    def started(self, step: StepName) -> None:
+    def started(self, step: StepName, why: str) -> None:
         with self._lock:
-            self._running[step] = deque(maxlen=6)
-        super().started(step)
+            self._running[step] = deque(maxlen=_LIVE_LINES)
+        super().started(step, why)
 
     def output(self, step: StepName, line: str) -> None:
         with self._lock:
-            self._running.setdefault(step, deque(maxlen=6)).append(printable(line))
+            self._running.setdefault(step, deque(maxlen=_LIVE_LINES)).append(printable(line))
             self._show()
 
     def finished(self, step: StepName, seconds: float, layer_bytes: int | None) -> None:

@@ -183,10 +183,9 @@ class StageRun:
         )
 
     def _miss(self, name: StepName, site: str, inputs: Sequence[Input]) -> None:
-        self._reporter.started(name)
-        self._reporter.missed(name, self._why(site, inputs))
+        self._reporter.started(name, self._why(site, inputs))
         if self._first_change is None:
-            self._first_change = f"step {name.number} changed"
+            self._first_change = f"step {name.number} was not cached either"
 
     def _why(self, site: str, inputs: Sequence[Input]) -> str:
         if self._services.options.no_cache and inputs[0].kind != "base":
