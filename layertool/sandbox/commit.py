@@ -16,12 +16,13 @@ from layertool.build.metadata import Metadata
 from layertool.build.parser import parse_dockerfile
 from layertool.build.scope import BuildArgs, Scope
 from layertool.errors import LayertoolError, UsageError
+from layertool.oci.platform import host_platform
 from layertool.sandbox import linux, merge, namespaces
 from layertool.sandbox.spec import ContainerSpec
 from layertool.sandbox.state import State, now
 
 if TYPE_CHECKING:
-    from layertool.oci import Reference
+    from layertool.oci.names import Reference
     from layertool.store import Container, Image, NewLayer, Store
 
 _CHANGES: Final = {

@@ -142,7 +142,7 @@ def records() -> list[Record]:
 
 def record_of(target: Path) -> Record | None:
     """The record of the mount on `target`."""
-    wanted = str(_resolved(target))
+    wanted = str(resolved(target))
     return next((record for record in records() if record.target == wanted), None)
 
 
@@ -159,7 +159,7 @@ def health(record: Record) -> Health:
 
 def find(target: Path) -> str | None:
     """The file system type mounted on `target`, None if nothing is."""
-    wanted = os.fsencode(_resolved(target))
+    wanted = os.fsencode(resolved(target))
     found = None
     for point, fstype in _mount_table():
         if point == wanted:
@@ -183,7 +183,7 @@ def umount(target: Path, *, lazy: bool = False) -> None:
         _fusermount(target, lazy=lazy)
         return
     try:
-        linux.umount(os.fsencode(_resolved(target)), linux.MNT_DETACH if lazy else 0)
+        linux.umount(os.fsencode(resolved(target)), linux.MNT_DETACH if lazy else 0)
     except OSError as error:
         raise _still_mounted(target, error.strerror or "", error.errno == errno.EBUSY) from None
 
@@ -193,7 +193,7 @@ def _fusermount(target: Path, *, lazy: bool) -> None:
     if program is None:
         raise LayertoolError("fusermount3 is not installed: apt-get install fuse3")
     done = subprocess.run(
-        [program, "-uz" if lazy else "-u", "--", str(_resolved(target))],
+        [program, "-uz" if lazy else "-u", "--", str(resolved(target))],
         capture_output=True,
         text=True,
         check=False,
@@ -219,7 +219,7 @@ def _directory() -> Path:
     return runtime.directory() / "mounts"
 
 
-def _resolved(target: Path) -> Path:
+def resolved(target: Path) -> Path:
     """Absolute, with the links above it followed; never asks the mount itself, which may hang."""
     absolute = Path(os.path.normpath(target.absolute()))
     return absolute.parent.resolve() / absolute.name

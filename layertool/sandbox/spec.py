@@ -123,6 +123,30 @@ class ContainerSpec:
             hostname=self.hostname,
         )
 
+    def beside(
+        self,
+        command: Sequence[str],
+        *,
+        env: Sequence[str] = (),
+        cwd: str | None = None,
+        user: str | None = None,
+        tty: bool = False,
+        stdin: bool = False,
+    ) -> Process:
+        """Another process in the same container; `None` keeps the container's value."""
+        variables = dict(self.env)
+        for item in env:
+            _apply(variables, item)
+        return Process(
+            argv=command,
+            env=variables,
+            cwd=cwd or self.cwd,
+            user=self.user if user is None else user,
+            hostname=self.hostname,
+            tty=tty,
+            stdin=stdin,
+        )
+
     def _mounts(self) -> list[Bind]:
         return [Bind(Path(source), target, read_only) for source, target, read_only in self.binds]
 

@@ -40,7 +40,8 @@ def _raw(stdin: int | None) -> Iterator[None]:
         return
     before = termios.tcgetattr(stdin)
     try:
-        tty.setraw(stdin)
+        # Not the default TCSAFLUSH: what was typed ahead is meant for the container.
+        tty.setraw(stdin, termios.TCSADRAIN)
         yield
     finally:
         termios.tcsetattr(stdin, termios.TCSADRAIN, before)

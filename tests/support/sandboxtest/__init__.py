@@ -95,9 +95,13 @@ class Sandbox:
         *argv: str,
         feed: int | None = subprocess.DEVNULL,
         keep: Sequence[int] = (),
+        terminal: int | None = None,
         **process: Any,
     ) -> subprocess.Popen[str]:
-        """Start it; `feed` is our side of its input, `keep` are descriptors to leak into it."""
+        """Start it; `feed` is our side of its input, `keep` are descriptors to leak into it.
+
+        With `terminal` all three streams are that.
+        """
         settings = {"argv": list(argv), "hostname": "box", "runner": self.runner, **process}
         request = {
             "room": str(self.room),
@@ -107,10 +111,10 @@ class Sandbox:
         }
         return subprocess.Popen(
             [*self.account.prefix, sys.executable, str(ACTOR), json.dumps(request)],
-            stdin=feed,
+            stdin=feed if terminal is None else terminal,
             pass_fds=keep,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stdout=subprocess.PIPE if terminal is None else terminal,
+            stderr=subprocess.PIPE if terminal is None else terminal,
             text=True,
         )
 

@@ -1,0 +1,415 @@
+"""Containers: run, exec, ps, stop, kill, rm, logs, wait, diff, commit."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from layertool.errors import LayertoolError
+
+if TYPE_CHECKING:
+    from layertool.sandbox.spec import RunFlags
+    from layertool.store import Container, Image, Store
+
+#: What follows the image or container belongs to the command, options included.
+_COMMAND_FOLLOWS = {"allow_interspersed_args": False}
+#: docker's number for "the tool itself failed", so that it differs from what commands return.
+_TOOL_FAILED = 125
+
+app = typer.Typer()
+
+
+@app.command(context_settings=_COMMAND_FOLLOWS)
+def run(
+    context: typer.Context,
+    image: Annotated[str, typer.Argument(help="Name or id of the image.")],
+    command: Annotated[list[str] | None, typer.Argument(help="Instead of the image's CMD.")] = None,
+    interactive: Annotated[
+        bool, typer.Option("-i", "--interactive", help="Hand stdin on.")
+    ] = False,
+    tty: Annotated[bool, typer.Option("-t", "--tty", help="Give it a terminal.")] = False,
+    detach: Annotated[
+        bool, typer.Option("-d", "--detach", help="Run in the background; print the id.")
+    ] = False,
+    remove: Annotated[bool, typer.Option("--rm", help="Remove the container at its end.")] = False,
+    name: Annotated[str | None, typer.Option(help="Name of the container.")] = None,
+    env: Annotated[
+        list[str] | None, typer.Option("-e", "--env", help="NAME=VALUE, or NAME of ours.")
+    ] = None,
+    env_file: Annotated[
+        list[Path] | None, typer.Option("--env-file", help="File of NAME=VALUE lines.")
+    ] = None,
+    workdir: Annotated[
+        str | None, typer.Option("-w", "--workdir", help="Directory inside.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("-u", "--user", help="NAME or UID, with :GROUP or :GID.")
+    ] = None,
+    volume: Annotated[
+        list[str] | None, typer.Option("-v", "--volume", help="SOURCE:TARGET[:ro].")
+    ] = None,
+    read_only: Annotated[
+        bool, typer.Option("--read-only", help="Mount the root read-only.")
+    ] = False,
+    network: Annotated[str, typer.Option(help="host or none.")] = "host",
+    hostname: Annotated[
+        str | None, typer.Option("-h", "--hostname", help="Host name inside.")
+    ] = None,
+    entrypoint: Annotated[
+        str | None, typer.Option(help="Instead of the image's ENTRYPOINT.")
+    ] = None,
+    label: Annotated[
+        list[str] | None, typer.Option("-l", "--label", help="KEY=VALUE of the container.")
+    ] = None,
+    driver: Annotated[str, typer.Option(help="auto, kernel or fuse.")] = "auto",
+) -> None:
+    """Run a command in a new container.
+
+    The exit status is the command's; 125 if the container could not be started, 126 if the command
+    could not be executed, 127 if it was not found, 128+n if signal n ended it.
+
+    Example: layertool run --rm -it debian bash
+    """
+    from layertool.sandbox.spec import RunFlags
+
+    flags = RunFlags(
+        command=command or (),
+        entrypoint=entrypoint,
+        env=env or (),
+        env_files=env_file or (),
+        workdir=workdir,
+        user=user,
+        volumes=volume or (),
+        labels=label or (),
+        hostname=hostname,
+        network=network,
+        driver=driver,
+        read_only=read_only,
+        tty=tty,
+        stdin=interactive,
+        auto_remove=remove,
+    )
+    with _dockers_exit_codes():
+        store = open_store(context)
+        container, layers = create(store, image, name, flags)
+        status = _start(store, container, layers, detach=detach, remove=remove)
+    raise typer.Exit(status)
+
+
+@contextmanager
+def _dockers_exit_codes() -> Iterator[None]:
+    """In `run` and `exec` 1 and 2 belong to the command."""
+    try:
+        yield
+    except LayertoolError as error:
+        if error.exit_code < _TOOL_FAILED:
+            error.exit_code = _TOOL_FAILED
+        raise
+
+
+def create(
+    store: Store, image_name: str, name: str | None, flags: RunFlags
+) -> tuple[Container, Sequence[Path]]:
+    """A new container of an image, and the image's layers, top first."""
+    from layertool.sandbox.spec import ContainerSpec
+    from layertool.sandbox.state import now
+
+    image = store.resolve(image_name)
+    spec = ContainerSpec.from_image(image_name, run_config(image), flags)
+    record = {**spec.to_dict(), "created": now()}
+    container = store.create_container(image, name=name, config=record)
+    container.config = {**record, **spec.named(container.id[:12]).to_dict()}
+    container.save()
+    return container, image.layer_dirs()
+
+
+def run_config(image: Image) -> dict[str, Any]:
+    """The `config` object of an image's configuration, unknown fields included."""
+    import json
+
+    config = json.loads(image.config.raw).get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def _start(
+    store: Store, container: Container, layers: Sequence[Path], *, detach: bool, remove: bool
+) -> int:
+    from layertool.sandbox import lifecycle, monitor
+
+    def clean_up() -> None:
+        if remove:
+            lifecycle.remove(store.container(container.id))
+
+    if detach:
+        try:
+            monitor.detach(container, layers, afterwards=clean_up)
+        except LayertoolError:
+            clean_up()
+            raise
+        print(container.id)
+        return 0
+    try:
+        return monitor.run(container, layers)
+    finally:
+        clean_up()
+
+
+@app.command("exec", context_settings=_COMMAND_FOLLOWS)
+def execute(
+    context: typer.Context,
+    container: Annotated[str, typer.Argument(help="Name or id of a running container.")],
+    command: Annotated[list[str], typer.Argument(help="The command.")],
+    interactive: Annotated[
+        bool, typer.Option("-i", "--interactive", help="Hand stdin on.")
+    ] = False,
+    tty: Annotated[bool, typer.Option("-t", "--tty", help="Give it a terminal.")] = False,
+    env: Annotated[
+        list[str] | None, typer.Option("-e", "--env", help="NAME=VALUE, or NAME of ours.")
+    ] = None,
+    workdir: Annotated[
+        str | None, typer.Option("-w", "--workdir", help="Directory inside.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("-u", "--user", help="NAME or UID, with :GROUP or :GID.")
+    ] = None,
+) -> None:
+    """Run a command in a running container. Exit status as with `run`.
+
+    Example: layertool exec web cat /etc/hostname
+    """
+    from layertool.sandbox import join, lifecycle, runner
+    from layertool.sandbox.signals import Forwarder
+    from layertool.sandbox.spec import ContainerSpec
+
+    with _dockers_exit_codes():
+        found = open_store(context).container(container)
+        init = lifecycle.live_init(found)
+        process = ContainerSpec.from_dict(found.config).beside(
+            command, env=env or (), cwd=workdir, user=user, tty=tty, stdin=interactive
+        )
+        with Forwarder() as forwarder:
+            status = runner.attend(join.start(init, process), process, forwarder)
+    raise typer.Exit(status)
+
+
+@app.command()
+def ps(
+    context: typer.Context,
+    everything: Annotated[bool, typer.Option("-a", "--all", help="Also those that ended.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only ids.")] = False,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A list with id, name, image, command, created, state, status, exit_code, pid,"
+            " labels, mountpoint.",
+        ),
+    ] = False,
+) -> None:
+    """List containers, newest first.
+
+    Example: layertool ps -a
+    """
+    from layertool.sandbox import lifecycle
+
+    found = [lifecycle.summary(container) for container in open_store(context).containers()]
+    shown = [each for each in found if everything or each.state in ("running", "mounted")]
+    shown.sort(key=lambda each: each.created, reverse=True)
+    if as_json:
+        import dataclasses
+        import json
+
+        print(json.dumps([dataclasses.asdict(each) for each in shown], indent=2))
+    elif quiet:
+        for each in shown:
+            print(each.id[:12])
+    else:
+        rows = [
+            (each.id[:12], each.image, _shorten(each.command), each.created[:19], each.status,
+             each.name)
+            for each in shown
+        ]  # fmt: skip
+        _print_table(("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"), rows)
+
+
+def _shorten(command: Sequence[str], limit: int = 30) -> str:
+    text = " ".join(command)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest cell, three blanks apart, as docker prints them."""
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    for row in (head, *rows):
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
+        print("   ".join(cells).rstrip())
+
+
+@app.command()
+def stop(
+    context: typer.Context,
+    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    seconds: Annotated[
+        float, typer.Option("-t", "--time", help="Seconds to wait before KILL.")
+    ] = 10,
+) -> None:
+    """Stop containers: the image's stop signal, then KILL.
+
+    Example: layertool stop -t 3 web
+    """
+    from layertool.sandbox import lifecycle
+
+    for name, found in _each(open_store(context), containers):
+        lifecycle.stop(found, seconds)
+        print(name)
+
+
+@app.command()
+def kill(
+    context: typer.Context,
+    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    signal: Annotated[str, typer.Option("-s", "--signal", help="Name or number.")] = "KILL",
+) -> None:
+    """Send a signal to the main process of containers.
+
+    Example: layertool kill -s HUP web
+    """
+    from layertool.sandbox import lifecycle
+
+    number = lifecycle.signal_number(signal)
+    for name, found in _each(open_store(context), containers):
+        lifecycle.kill(found, number)
+        print(name)
+
+
+@app.command()
+def rm(
+    context: typer.Context,
+    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    force: Annotated[bool, typer.Option("-f", "--force", help="Kill those that run.")] = False,
+) -> None:
+    """Remove containers and what they changed.
+
+    Example: layertool rm web
+    """
+    from layertool.sandbox import lifecycle
+
+    for name, found in _each(open_store(context), containers):
+        lifecycle.remove(found, force=force)
+        print(name)
+
+
+def _each(store: Store, names: Sequence[str]) -> Iterator[tuple[str, Container]]:
+    """All of them are looked up before anything happens to the first."""
+    yield from [(name, store.container(name)) for name in names]
+
+
+@app.command()
+def wait(
+    context: typer.Context,
+    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+) -> None:
+    """Wait until containers have ended; print their exit statuses.
+
+    Example: layertool wait web
+    """
+    from layertool.sandbox import lifecycle
+
+    for _, found in _each(open_store(context), containers):
+        print(lifecycle.wait(found))
+
+
+@app.command("logs")
+def show_logs(
+    context: typer.Context,
+    container: Annotated[str, typer.Argument(help="Name or id.")],
+    follow: Annotated[
+        bool, typer.Option("-f", "--follow", help="Until the container ends.")
+    ] = False,
+    timestamps: Annotated[
+        bool, typer.Option("-t", "--timestamps", help="Begin each line with its time.")
+    ] = False,
+) -> None:
+    """Show what a detached container has written, each stream on its own.
+
+    Example: layertool logs -f web
+    """
+    from layertool.sandbox import logs
+
+    found = open_store(context).container(container)
+    still_running = (lambda: found.running) if follow else None
+    streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
+    for piece in logs.read(found.dir, still_running=still_running):
+        stream = streams[piece.stream]
+        stream.write(f"{piece.time} ".encode() + piece.data if timestamps else piece.data)
+        stream.flush()
+
+
+@app.command()
+def diff(
+    context: typer.Context,
+    container: Annotated[str, typer.Argument(help="Name or id.")],
+    as_json: Annotated[bool, typer.Option("--json", help="A list with kind and path.")] = False,
+) -> None:
+    """Show what a container changed: A added, C changed, D deleted; sorted by path.
+
+    Example: layertool diff web
+    """
+    from layertool.sandbox import namespaces
+    from layertool.sandbox.changes import changes
+
+    store = open_store(context)
+    found = store.container(container)
+    layers = container_layers(store, found)
+    namespaces.enter_for_files()
+    lines = changes(found.upper, layers)
+    if as_json:
+        import json
+
+        print(json.dumps([{"kind": c.kind, "path": os.fsdecode(c.path)} for c in lines], indent=2))
+        return
+    for change in lines:
+        sys.stdout.buffer.write(change.kind.encode() + b" " + change.path + b"\n")
+    sys.stdout.buffer.flush()
+
+
+def container_layers(store: Store, container: Container) -> Sequence[Path]:
+    """The layers below a container, top first."""
+    return store.resolve(container.image_id).layer_dirs() if container.image_id else []
+
+
+@app.command()
+def commit(
+    context: typer.Context,
+    container: Annotated[str, typer.Argument(help="Name or id.")],
+    name: Annotated[str, typer.Argument(help="Name of the new image.")],
+    change: Annotated[
+        list[str] | None,
+        typer.Option("-c", "--change", help="Dockerfile instruction for the config."),
+    ] = None,
+    message: Annotated[str, typer.Option("-m", "--message", help="Comment in the history.")] = "",
+    author: Annotated[str, typer.Option("-a", "--author", help="Author of the image.")] = "",
+    squash: Annotated[bool, typer.Option("--squash", help="One layer instead of all.")] = False,
+) -> None:
+    """Make an image of a container: its changes become one more layer. Prints the image id.
+
+    The base's config and history are kept; only what changed is packed.
+
+    Example: layertool commit --change 'CMD ["vim"]' web debian-with-vi
+    """
+    from layertool.oci.names import Reference
+    from layertool.sandbox.commit import CommitFlags
+    from layertool.sandbox.commit import commit as make_image
+
+    reference = Reference.parse(name)
+    store = open_store(context)
+    found = store.container(container)
+    base = store.resolve(found.image_id) if found.image_id else None
+    flags = CommitFlags(changes=change or (), message=message, author=author, squash=squash)
+    print(make_image(store, found, base, reference, flags).id)
