@@ -231,7 +231,8 @@ OPTIONS: tuple[Option, ...] = (
         "Let programs be run.", kernel=True,
     ),
     Option(
-        _MOUNT, "fsname", "fsname", kinds.Value("NAME", kinds.non_empty, bytes), "SOURCE, else the top layer",
+        _MOUNT, "fsname", "fsname", kinds.Value("NAME", kinds.non_empty, bytes),
+        "SOURCE, else the top layer",
         "What the first column of /proc/mounts shows.", kernel=True,
     ),
     Option(
@@ -312,32 +313,34 @@ def parse_options(
     found: dict[str, Any] = {}
     for group in groups:
         for name, raw in split_options(os.fsencode(group)):
-            _read_option(found, name, raw, _refuse if strict else warn)
+            if not _read_option(found, name, raw):
+                _unknown(printable(_whole(name, raw)), strict, warn)
     found["mountpoint"] = os.fsencode(mountpoint)
     _make_absolute(found, cwd)
     _settle(found, os.fsencode(source) if source else None)
     return MountOptions(**found)
 
 
-def _refuse(message: str) -> None:
-    raise UnionError(f"{message}; correct it or leave out --strict")
+def _unknown(shown: str, strict: bool, warn: Callable[[str], None]) -> None:
+    if strict:
+        raise UnionError(f"unknown option: {shown}; correct it, or leave out --strict to ignore it")
+    warn(f"unknown option ignored: {shown}")
 
 
-def _read_option(
-    found: dict[str, Any], name: bytes, raw: bytes | None, unknown: Callable[[str], None]
-) -> None:
+def _read_option(found: dict[str, Any], name: bytes, raw: bytes | None) -> bool:
+    """Note what an option sets; returns False when nobody knows it."""
     option = _VALUED.get(name)
     if option is not None:
         if raw is None:
-            raise UnionError(
-                f"option {option.name} needs a value: {option.kind.syntax(option.name)}"
-            )
+            syntax = option.kind.syntax(option.name)
+            raise UnionError(f"option {option.name} needs a value: {syntax}")
         _read_value(found, option, raw)
-    elif name in _WORDS:
+        return True
+    if name in _WORDS:
         option, value = _WORDS[name]
         found[option.field] = value if raw is None else value is _read_bool(option, raw)
-    elif name not in NOISE and not name.startswith(_NOISE_PREFIXES):
-        unknown(f"unknown option ignored: {printable(_whole(name, raw))}")
+        return True
+    return name in NOISE or name.startswith(_NOISE_PREFIXES)
 
 
 def _whole(name: bytes, raw: bytes | None) -> bytes:

@@ -99,7 +99,7 @@ def test_an_unknown_option_is_an_error_with_strict(
     session: FakeSession, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["--strict", "-o", "lowerdir=/l,bogus=1", "/m"]) == 1
-    assert capfd.readouterr().err.startswith("unionfs: unknown option ignored: bogus=1; correct")
+    assert capfd.readouterr().err.startswith("unionfs: unknown option: bogus=1; correct")
     assert not session.calls
 
 
