@@ -18,7 +18,7 @@ from unionfs.options import MountOptions, idle_options, parse_options
 from unionfs.version import VERSION
 
 SUCCESS, FAILURE = 0, 1
-"""Exit statuses: 0 once the mount answers, or with -f once it is unmounted; 1 for everything else."""
+"""Exit statuses: 0 once the mount answers (with -f: once it is unmounted), 1 otherwise."""
 
 USAGE = """\
 usage: unionfs [SOURCE] MOUNTPOINT -o lowerdir=DIR[:DIR...][,upperdir=DIR,workdir=DIR][,OPTION...]

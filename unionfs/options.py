@@ -145,7 +145,7 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _FORMAT, "xino", "xino", kinds.choice("off", "auto", "on"), "auto",
-        "Accepted for kernel overlayfs' sake: inode numbers are unique over all layers, either way.",
+        "Accepted for kernel overlayfs' sake: inode numbers are unique over all layers either way.",
     ),
     Option(
         _FORMAT, "aufs", "aufs", kinds.switch("off", "on"), "on",

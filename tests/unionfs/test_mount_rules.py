@@ -308,7 +308,7 @@ def test_a_call_of_podman_works_as_it_is(place: Place) -> None:
     assert (st.st_uid, st.st_gid) == (1000, 1000)
 
 
-# mount(8) clears PATH, and sh(1) then looks in /usr/local/sbin first. Nothing of this shows outside.
+# mount(8) clears PATH, and sh(1) then looks in /usr/local/sbin first. All in a private namespace.
 MOUNT_8 = """
 set -e
 mount -t tmpfs none /usr/local/sbin
