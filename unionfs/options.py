@@ -15,7 +15,7 @@ from typing import Any, Literal, NamedTuple
 from unionfs import optionkinds as kinds
 from unionfs.errors import UnionError, printable
 from unionfs.optionkinds import IdRange
-from unionfs.optstring import split_escaped, split_options, unescape
+from unionfs.optstring import escape, split_escaped, split_options, unescape
 
 RedirectDir = Literal["off", "follow", "nofollow", "on"]
 Xino = Literal["off", "auto", "on"]
@@ -449,6 +449,23 @@ def render_options(options: MountOptions) -> bytes:
     The mountpoint is not part of it. Defaults are left out.
     """
     return b",".join(word for _, word in _written(options))
+
+
+def libfuse_options(options: MountOptions) -> set[str]:
+    """Return those of *options* that are set on the mount itself, as libfuse reads them.
+
+    libfuse splits at commas and removes one level of escapes, as `parse_options` does. What is not
+    asked for is left to libfuse and fusermount3, which know what an unprivileged user may do.
+    """
+    words = {
+        os.fsdecode(word)
+        for option, word in _written(options)
+        if option.kernel and word != b"noallow_other" and option.name != "context"
+    }
+    if options.context is not None:
+        # The kernel splits at commas once more, except within quotes.
+        words.add(os.fsdecode(b'context="%b"' % escape(options.context.encode(), (b",",))))
+    return words
 
 
 def idle_options(options: MountOptions) -> list[str]:

@@ -17,6 +17,7 @@ from . import checks, diagnose, eventloop, syscalls
 from .errors import UnionError, printable
 from .ids import IdMap
 from .operations import Encoder, Operations
+from .options import libfuse_options
 from .stack import open_union
 
 if TYPE_CHECKING:
@@ -208,16 +209,7 @@ class Mountpoint:
         return flags
 
     def _libfuse_options(self) -> set[str]:
-        options = self.options
-        found = {"default_permissions", "subtype=unionfs", f"fsname={os.fsdecode(self._source())}"}
-        if options.allow_other:
-            found.add("allow_other")
-        if options.read_only or options.upper is None:
-            found.add("ro")
-        for name, value in (("suid", options.suid), ("dev", options.dev), ("exec", options.exec)):
-            if value is False:
-                found.add(f"no{name}")
-        return found
+        return {"default_permissions", "subtype=unionfs", *libfuse_options(self.options)}
 
     def _source(self) -> bytes:
         """What /proc/mounts shows: the name asked for, else where the changes go or the top layer."""

@@ -10,7 +10,13 @@ from hypothesis import strategies as st
 
 from unionfs.errors import UnionError
 from unionfs.optionkinds import IdRange
-from unionfs.options import OPTIONS, MountOptions, parse_options, render_options
+from unionfs.options import (
+    OPTIONS,
+    MountOptions,
+    libfuse_options,
+    parse_options,
+    render_options,
+)
 
 CWD = b"/home/driver"
 
@@ -327,6 +333,26 @@ def test_rendered_options_read_back_as_the_same(options: MountOptions) -> None:
 def test_a_volatile_read_only_mount_reads_back_as_the_same() -> None:
     options = parse("lowerdir=/l,volatile,allow_root")
     assert parse(render_options(options)) == options
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("lowerdir=/l", {"ro", "fsname=unionfs:/l"}),
+        ("lowerdir=/l,noallow_other", {"ro", "fsname=unionfs:/l"}),
+        (r"lowerdir=/l\,\\,timeout=1,allow_root", {"ro", r"fsname=unionfs:/l\,\\", "allow_root"}),
+        (
+            'lowerdir=/l,context="u:o:t:s0:c1,c2"',
+            {"ro", "fsname=unionfs:/l", r'context="u:o:t:s0:c1\,c2"'},
+        ),
+        (
+            "lowerdir=/l,upperdir=/u,workdir=/w,nosuid,dev,noexec,noatime,allow_other,acl",
+            {"nosuid", "dev", "noexec", "noatime", "allow_other", "fsname=unionfs:/u"},
+        ),
+    ],
+)
+def test_what_libfuse_is_told(text: str, words: set[str]) -> None:
+    assert libfuse_options(parse(text)) == words
 
 
 def test_rendering_leaves_defaults_out() -> None:
