@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from layertool.build.context import Source
 from layertool.build.draft import Draft
 from layertool.build.filehash import FileHashes
-from layertool.build.images import Bases
+from layertool.build.images import Bases, platform_args
 from layertool.build.options import Options
 from layertool.build.parser import parse_dockerfile
 from layertool.build.place import Place
@@ -41,7 +41,7 @@ class Builder:
         self._stages: dict[int, Future[Draft]] = {}
         self.file = parse_dockerfile(source.dockerfile, source.name)
         self._bases = Bases(store, options, reporter)
-        self._args = BuildArgs(options.build_args, self._bases.platform_args())
+        self._args = BuildArgs(options.build_args, platform_args(options))
         self._graph: Graph = plan(self.file, self._args, options.target)
 
     def build(self, names: Sequence[Reference] = ()) -> Image:

@@ -11,10 +11,25 @@ from layertool.build.place import Place
 from layertool.build.progress import Reporter
 from layertool.errors import LayertoolError, NotFound
 from layertool.oci.names import Reference
-from layertool.oci.platform import Platform, host_platform, parse_platform
+from layertool.oci.platform import Platform, fitness, host_platform, parse_platform
 
 if TYPE_CHECKING:
     from layertool.store import Image, Store
+
+
+def platform_args(options: Options) -> dict[str, str]:
+    """The predefined arguments: about platforms, and SOURCE_DATE_EPOCH when there is one."""
+    host = host_platform()
+    target = parse_platform(options.platform) if options.platform else host
+    args = {}
+    for prefix, platform in (("BUILD", host), ("TARGET", target)):
+        args[f"{prefix}PLATFORM"] = str(platform)
+        args[f"{prefix}OS"] = platform.os
+        args[f"{prefix}ARCH"] = platform.architecture
+        args[f"{prefix}VARIANT"] = platform.variant or ""
+    if options.epoch is not None:
+        args["SOURCE_DATE_EPOCH"] = str(options.epoch)
+    return args
 
 
 class Bases:
@@ -26,20 +41,7 @@ class Bases:
         self._reporter = reporter
         self._lock = threading.Lock()
         self._found: dict[tuple[str, str], Draft] = {}
-        self._host = host_platform()
-        self._target = parse_platform(options.platform) if options.platform else self._host
-
-    def platform_args(self) -> dict[str, str]:
-        """The predefined arguments about platforms."""
-        args = {}
-        for prefix, platform in (("BUILD", self._host), ("TARGET", self._target)):
-            args[f"{prefix}PLATFORM"] = str(platform)
-            args[f"{prefix}OS"] = platform.os
-            args[f"{prefix}ARCH"] = platform.architecture
-            args[f"{prefix}VARIANT"] = platform.variant or ""
-        if self._options.epoch is not None:
-            args["SOURCE_DATE_EPOCH"] = str(self._options.epoch)
-        return args
+        self._target = parse_platform(options.platform) if options.platform else host_platform()
 
     def scratch(self, platform: str | None) -> Draft:
         """FROM scratch."""
@@ -79,7 +81,8 @@ class Bases:
 
 def _is_for(image: Image, platform: Platform) -> bool:
     config = image.config
-    return (config.os, config.architecture) == (platform.os, platform.architecture)
+    offered = Platform(os=config.os, architecture=config.architecture, variant=config.variant or "")
+    return fitness(offered, platform) is not None
 
 
 def _draft(name: str, image: Image) -> Draft:

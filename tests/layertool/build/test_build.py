@@ -1,0 +1,532 @@
+"""Builds from end to end. Most tests check inside the image, with RUN steps that fail if wrong."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from buildtest import BUSYBOX, Bench, command
+
+pytestmark = pytest.mark.needs("root", "overlay", "bwrap")
+
+
+def test_hello_world_from_scratch(fresh: Bench) -> None:
+    """The first Dockerfile of the seed: one static binary, run."""
+    fresh.write("hello", BUSYBOX.read_bytes(), 0o755)
+    done = fresh.build(
+        'FROM scratch\nCOPY hello /\nCMD ["/hello", "echo", "hello world"]\n', "-t", "hello"
+    )
+    assert done.image.startswith("sha256:")
+    config = fresh.config(done.image)
+    assert config["config"]["Cmd"] == ["/hello", "echo", "hello world"]
+    assert len(config["rootfs"]["diff_ids"]) == 1
+    ran = fresh.layertool("run", "--rm", "hello")
+    assert (ran.status, ran.out) == (0, "hello world\n")
+
+
+# (Dockerfile after FROM base, what the test is about); `check` makes a RUN of a shell condition
+def check(condition: str) -> str:
+    return f"RUN {condition} || {{ ls -lR / 2>/dev/null | head -50; exit 1; }}\n"
+
+
+COPIES = {
+    "file to directory": "COPY a /d/\n" + check('[ "$(cat /d/a)" = a ]'),
+    "file to name": "COPY a /d\n" + check("[ -f /d ]"),
+    "directory contents": "COPY s /d\n" + check("[ -f /d/one ] && [ ! -e /d/s ]"),
+    "everything but the ignored": "COPY . /all\n"
+    + check("[ -f /all/s/one ] && [ ! -e /all/notes.md ] && [ -e /all/keep.md ]"),
+    "root owns the context": "COPY a /\n" + check('[ "$(stat -c %u:%g /a)" = 0:0 ]'),
+    "modes are kept": "COPY script /\n" + check('[ "$(stat -c %a /script)" = 750 ]'),
+    "chmod octal": "COPY --chmod=4711 a /\n" + check('[ "$(stat -c %a /a)" = 4711 ]'),
+    "chmod symbolic": "COPY --chmod=u=rwX,go=rX script s/one /m/\n"
+    + check('[ "$(stat -c %a /m/script)$(stat -c %a /m/one)" = 755644 ]'),
+    "chown by name": "COPY --chown=app:extra a /\n"
+    + check('[ "$(stat -c %u:%g /a)" = 1000:2000 ]'),
+    "chown by number": "COPY --chown=7 a /x/\n"
+    + check('[ "$(stat -c %u:%g /x/a)$(stat -c %u /x)" = 7:77 ]'),
+    "chown from an argument": "ARG WHO=app\nCOPY --chown=$WHO a /\n"
+    + check('[ "$(stat -c %u /a)" = 1000 ]'),
+    "user does not own copies": "USER app\nCOPY a /\n" + check('[ "$(stat -c %u /a)" = 0 ]'),
+    "relative to workdir": "WORKDIR /w/x\nCOPY a ../y\n" + check("[ -f /w/y ]"),
+    "wildcards": "COPY *.txt /t/\n" + check('[ "$(ls /t | wc -l)" = 2 ]'),
+    "wildcard without match": "COPY a *.none /t/\n" + check('[ "$(ls /t)" = a ]'),
+    "parents": "COPY --parents s/./deep/* s/one /p/\n"
+    + check("[ -f /p/deep/two ] && [ -f /p/s/one ]"),
+    "exclude": "COPY --exclude=deep --exclude=*.txt s /e\n"
+    + check("[ -f /e/one ] && [ ! -e /e/deep ]"),
+    "link": "COPY --link a /l/\n" + check('[ "$(cat /l/a)" = a ]'),
+    "heredocs": "ARG V=v\nCOPY <<one <<'two' /h/\n$V\none\n$V\ntwo\n"
+    + check('[ "$(cat /h/one /h/two | tr -d "\\n")" = \'v$V\' ]'),
+    "json form": 'COPY ["with space", "/j/"]\n' + check("[ -f '/j/with space' ]"),
+    "through a link in the image": "RUN mkdir /real && ln -s real /link\nCOPY a /link/\n"
+    + check("[ -f /real/a ] && [ -L /link ]"),
+    "a link leading out stays in": "RUN ln -s ../../../../../../tmp/out /out\nCOPY a /out/\n"
+    + check("[ -f /tmp/out/a ]"),
+    "symlink in a directory is kept": "COPY links /k\n"
+    + check('[ "$(readlink /k/rel)" = target ]'),
+    "symlink as a source is followed": "COPY links/rel /f\n" + check("[ -f /f ] && [ ! -L /f ]"),
+    "from a stage by name, owner kept": "RUN mkdir /o && touch /o/f && chown 5:6 /o/f\n"
+    "FROM base\nCOPY --from=0 /o /o\n" + check('[ "$(stat -c %u:%g /o/f)" = 5:6 ]'),
+    "from an image": "COPY --from=base /etc/passwd /p\n" + check("grep -q app /p"),
+    "add unpacks a tar": "ADD t.tar.gz /u/\n" + check("[ -f /u/in/file ]"),
+    "add keeps a tar": "ADD --unpack=false t.tar.gz /u/\n" + check("[ -f /u/t.tar.gz ]"),
+    "copy keeps a tar": "COPY t.tar.gz /u/\n" + check("[ -f /u/t.tar.gz ]"),
+    "add of a plain file": "ADD a /u/\n" + check("[ -f /u/a ]"),
+    "add with owner": "ADD --chown=app t.tar.gz /u/\n"
+    + check('[ "$(stat -c %u /u/in/file)" = 1000 ]'),
+}
+
+RUNS = {
+    "shell form": "RUN echo a && echo b > /x\n" + check('[ "$(cat /x)" = b ]'),
+    "json form": 'RUN ["touch", "/a b"]\n' + check("[ -f '/a b' ]"),
+    "shell": 'SHELL ["/bin/sh", "-ec"]\nRUN false || true; touch /x\n' + check("[ -f /x ]"),
+    "heredoc": "RUN <<EOF\nset -e\nV=1\necho $V > /x\nEOF\n" + check('[ "$(cat /x)" = 1 ]'),
+    "heredoc as a program": "RUN <<EOF\n#!/bin/busybox awk -f\nBEGIN { exit 0 }\nEOF\n",
+    "heredoc on stdin": "RUN cat > /x <<-EOF\n\tone\nEOF\n" + check('[ "$(cat /x)" = one ]'),
+    "env and arg": "ARG A=a\nENV E=e\n" + check('[ "$A$E" = ae ]'),
+    "env beats arg": "ENV E=env\nARG E=arg\n" + check('[ "$E" = env ]'),
+    "workdir": "WORKDIR /w\nWORKDIR x\n" + check('[ "$PWD" = /w/x ]'),
+    "workdir of a user": "USER app\nWORKDIR /w\n" + check("touch x"),
+    "user": "USER app\n" + check('[ "$(id -u):$(id -g)" = 1000:1000 ] && [ "$HOME" = /home/app ]'),
+    "user and group": "USER 5:6\n" + check('[ "$(id -u):$(id -g)" = 5:6 ]'),
+    "stdin is empty": check('[ -z "$(cat)" ]'),
+    "no network": "RUN --network=none " + '[ "$(ls /sys/class/net)" = lo ]\n',
+    "deleting": "RUN touch /gone\nRUN rm /gone\n" + check("[ ! -e /gone ]"),
+    "replacing a directory": "RUN mkdir -p /d/a\nRUN rm -r /d && mkdir /d && touch /d/b\n"
+    + check('[ "$(ls /d)" = b ]'),
+    "volume keeps changes": "VOLUME /v\nRUN mkdir -p /v && touch /v/x\n" + check("[ -f /v/x ]"),
+    "mount of the context": "RUN --mount=target=/c [ -f /c/a ] && [ ! -e /c/notes.md ]\n"
+    + check("[ ! -e /c ]"),
+    "mount is read-only": "RUN --mount=target=/c ! touch /c/x 2>/dev/null\n",
+    "mount rw is thrown away": "RUN --mount=target=/c,rw touch /c/new && [ -f /c/new ]\n"
+    "RUN --mount=target=/c [ ! -e /c/new ]\n",
+    "mount of a file": "RUN --mount=source=a,target=/f grep -q a /f\n",
+    "mount of a stage": "RUN echo s > /made\nFROM base\n"
+    "RUN --mount=from=0,source=/made,target=/m grep -q s /m\n",
+    "mount of an image": "RUN --mount=from=base,target=/m [ -f /m/etc/passwd ]\n",
+    "mount source link stays inside": "RUN ln -s / /evil\nFROM base\n"
+    "RUN --mount=from=0,source=/evil,target=/m [ -f /m/etc/passwd ] && [ -L /m/evil ]\n",
+    "cache keeps": "RUN --mount=type=cache,id=keeps,target=/c echo 1 >> /c/n\n"
+    "RUN --mount=type=cache,id=keeps,target=/k [ -s /k/n ]\n" + check("[ ! -e /c ]"),
+    "cache of odd ids": "RUN --mount=type=cache,id=../../../etc,target=/c touch /c/x\n"
+    + check("[ ! -e /c/x ]"),
+    "cache attributes": "RUN --mount=type=cache,id=at,target=/c,uid=5,gid=6,mode=0700 "
+    + '[ "$(stat -c %u:%g:%a /c)" = 5:6:700 ]\n',
+    "tmpfs": "RUN --mount=type=tmpfs,target=/t touch /t/x && grep -q ' /t tmpfs' /proc/mounts\n"
+    + check("[ ! -e /t/x ]"),
+    "missing optional secret": "RUN --mount=type=secret,id=none [ ! -e /run/secrets/none ]\n",
+    "onbuild is recorded": "ONBUILD RUN false\n" + check("true"),
+}
+
+
+def furnish(bench: Bench) -> None:
+    """The context that the tables are about."""
+    for name in ("a", "one.txt", "two.txt", "s/one", "s/deep/two", "with space", "links/target"):
+        bench.write(name, name.rpartition("/")[2])
+    for name in ("notes.md", "keep.md"):
+        bench.write(name, name)
+    bench.write("script", "#!/bin/sh\n", 0o750)
+    bench.write(".dockerignore", "*.md\n!keep.md\n")
+    (bench.context / "links/rel").symlink_to("target")
+    inside = bench.context / "in"
+    inside.mkdir()
+    (inside / "file").write_text("file")
+    subprocess.run(["tar", "-czf", "t.tar.gz", "in"], cwd=bench.context, check=True, timeout=30)
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_copy_and_add(bench: Bench, name: str) -> None:
+    furnish(bench)
+    done = bench.build("FROM base\n" + COPIES[name])
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_run(bench: Bench, name: str) -> None:
+    furnish(bench)
+    done = bench.build("FROM base\n" + RUNS[name])
+    assert done.status == 0, done.err
+
+
+FAILURES = [
+    ("FROM base\nCOPY nope /\n", r"Dockerfile:2: nope: no such file in the build context"),
+    ("FROM base\nCOPY notes.md /\n", r"excluded from the build context by \.dockerignore:1 \(\*\.md\)"),
+    ("FROM base\nCOPY --from=base /nope /\n", r"Dockerfile:2: nope: no such file in --from=base"),
+    ("FROM base\nCOPY --chown=nobody9 a /\n", r"user nobody9"),
+    ("FROM base\nCOPY --chmod=bad a /\n", r"--chmod: mode 'bad'"),
+    ("FROM base\nCOPY s /etc/passwd\n", r"Dockerfile:2: /etc/passwd: exists and is not a directory"),
+    ("FROM base\nUSER nobody9\nRUN true\n", r"user nobody9"),
+    ("FROM base\nRUN [\"nope\"]\n", r"Dockerfile:2: nope: not found"),
+    ("FROM scratch\nRUN true\n", r"/bin/sh: no such file in the image"),
+    ("FROM base\nRUN --mount=source=nope,target=/m true\n", r"nope: no such file"),
+    ("FROM base\nRUN --mount=type=secret,id=s,required true\n", r"secret s is required"),
+    ("FROM base\nRUN --mount=target=/ true\n", r"cannot cover /"),
+    ("FROM base\nFROM $NOPE\n", r"Dockerfile:2: the image name is empty"),
+    ("FROM base\nRUN --mount=type=ssh true\nRUN touch /ran\n", r"Dockerfile:2: .*ssh is not supported"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dockerfile", "message"), FAILURES)
+def test_failures_are_one_line_with_file_and_line(
+    bench: Bench, dockerfile: str, message: str
+) -> None:
+    import re
+
+    furnish(bench)
+    done = bench.build(dockerfile)
+    assert (done.status, done.out) == (1, "")
+    last = done.err.splitlines()[-1]
+    assert last.startswith("layertool: ")
+    assert re.search(message, last), last
+
+
+def test_a_failing_run(bench: Bench) -> None:
+    done = bench.build("FROM base\nRUN for i in $(seq 30); do echo line $i; done; exit 42\n")
+    assert done.status == 1
+    lines = done.err.splitlines()
+    assert lines[-1].startswith("layertool: Dockerfile:2: the command failed with exit status 42: ")
+    assert lines[-21:-1] == [f"  | line {number}" for number in range(11, 31)]
+
+
+def test_a_failed_step_is_run_again(bench: Bench) -> None:
+    text = "FROM base\nRUN echo once > /f\nRUN exit 3\n"
+    bench.build(text)
+    again = bench.build(text)
+    assert "0 2" in again.cached
+    assert "0 3" in again.ran
+
+
+def test_debug_shell(bench: Bench) -> None:
+    done = bench.build(
+        "FROM base\nENV E=there\nRUN touch /trace; exit 1\n",
+        "--debug-shell",
+        input="ls /trace; echo $E; exit\n",
+    )
+    assert done.status == 1
+    assert "/trace\nthere" in done.out + done.err
+
+
+def test_nothing_changed_is_fast_and_the_same(bench: Bench) -> None:
+    furnish(bench)
+    text = "FROM base\nWORKDIR /w\nCOPY . .\nRUN echo x > y\n" + 'ENV A=1\nCMD ["sh"]\n'
+    first = bench.build(text)
+    start = time.monotonic()
+    second = bench.build(text)
+    assert time.monotonic() - start < 1
+    assert first.image == second.image
+    assert second.ran == []
+
+
+def test_touching_files_changes_nothing(bench: Bench) -> None:
+    furnish(bench)
+    text = "FROM base\nCOPY . /all\n"
+    first = bench.build(text)
+    for path in bench.context.rglob("*"):
+        if not path.is_symlink():
+            os.utime(path, (1, 1))
+    assert bench.build(text).image == first.image
+
+
+def test_why_a_step_missed(bench: Bench) -> None:
+    furnish(bench)
+    text = "FROM base\nARG V=1\nCOPY a s /d/\nRUN echo $V\n"
+    assert bench.build(text).why("0 2").startswith("not built before")
+
+    bench.write("s/one", "changed")
+    done = bench.build(text)
+    assert done.why("0 3") == "one: content changed"
+    assert done.why("0 4") == "step 3 was not cached either"
+
+    (bench.context / "a").chmod(0o600)
+    assert bench.build(text).why("0 3") == "a: mode changed from 644 to 600"
+    bench.write("s/new")
+    assert bench.build(text).why("0 3") == "new is new"
+    (bench.context / "s/new").unlink()
+    assert bench.build(text, "--build-arg", "V=2").why("0 4") == "ARG V changed from '1' to '2'"
+    assert (
+        bench.build(text.replace("echo $V", "echo $V!"))
+        .why("0 4")
+        .startswith("the instruction changed, it was: ")
+    )
+    assert bench.build(text, "--no-cache").why("0 3") == "--no-cache"
+
+
+def test_a_new_base_is_named(bench: Bench) -> None:
+    bench.build("FROM base\nENV N=1\n", "-t", "moving")
+    text = "FROM moving\nRUN true\n"
+    bench.build(text, "-f", "Dockerfile")
+    bench.build("FROM base\nENV N=2\n", "-t", "moving")
+    assert bench.build(text).why("0 1") == "base image moving changed"
+
+
+def test_secrets_stay_out(bench: Bench, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("swordfish")
+    done = bench.build(
+        "FROM base\n"
+        "RUN --mount=type=secret,id=f [ $(cat /run/secrets/f) = swordfish ]"
+        ' && [ "$(stat -c %a /run/secrets/f)" = 400 ]\n'
+        "RUN --mount=type=secret,id=e,env=TOKEN [ $TOKEN = trout ]\n"
+        "RUN --mount=type=secret,id=e,target=/s grep -q trout /s\n"
+        "RUN [ ! -e /s ] && [ ! -e /run/secrets ]\n",
+        "--secret",
+        f"id=f,src={tmp_path}/file",
+        "--secret",
+        "id=e,env=FISH",
+        "-t",
+        "secrets",
+    )  # fmt: skip
+    assert done.status != 0  # FISH is not set yet
+    bench.env["FISH"] = "trout"
+    again = bench.layertool(
+        "build", "--secret", f"id=f,src={tmp_path}/file", "--secret", "id=e,env=FISH", "."
+    )
+    assert again.status == 0, again.err
+    raw = (bench.root / "blobs/sha256" / again.image.removeprefix("sha256:")).read_bytes()
+    assert b"trout" not in raw
+    assert b"swordfish" not in raw
+
+
+def test_onbuild(bench: Bench) -> None:
+    bench.write("app", "app")
+    parent = bench.build("FROM base\nONBUILD COPY app /app\nONBUILD RUN cat /app\n", "-t", "parent")
+    assert parent.status == 0, parent.err
+    child = bench.build("FROM parent\nRUN [ -f /app ]\n")
+    assert child.status == 0, child.err
+    assert "OnBuild" not in bench.config(child.image)["config"]
+
+
+def test_stages(bench: Bench) -> None:
+    done = bench.build(
+        "FROM base AS one\nRUN echo 1 > /n\n"
+        "FROM base AS unused\nRUN false\n"
+        "FROM base AS two\nRUN echo 2 > /n\n"
+        "FROM base\nCOPY --from=one /n /one\nCOPY --from=two /n /two\n"
+        'RUN [ "$(cat /one /two | tr -d "\\n")" = 12 ]\n'
+    )
+    assert done.status == 0, done.err
+    assert "stage unused is not needed, skipped" in done.err
+
+
+def test_stages_run_side_by_side(bench: Bench) -> None:
+    """Each stage waits for the other's sign in a shared cache: alone, neither would end."""
+    wait = "i=0; while [ ! -e /c/{other} ] && [ $i -lt 100 ]; do sleep 0.1; i=$((i+1)); done"
+    mount = "RUN --mount=type=cache,id=meet,target=/c "
+    done = bench.build(
+        f"FROM base AS one\n{mount}touch /c/one; {wait.format(other='two')}; [ -e /c/two ]\n"
+        f"FROM base AS two\n{mount}touch /c/two; {wait.format(other='one')}; [ -e /c/one ]\n"
+        "FROM base\nCOPY --from=one /etc/passwd /1\nCOPY --from=two /etc/passwd /2\n",
+        "--no-cache",
+    )
+    assert done.status == 0, done.err
+
+
+def test_a_stage_rebuilt_to_the_same_files_keeps_what_copies_from_it(bench: Bench) -> None:
+    text = "FROM base AS one\nRUN echo {} ; echo same > /n\nFROM base\nCOPY --from=one /n /n\n"
+    bench.build(text.format("first"))
+    done = bench.build(text.format("second"))
+    assert "one 2" in done.ran
+    assert "1 2" in done.cached
+
+
+def test_link_survives_a_new_base(bench: Bench) -> None:
+    furnish(bench)
+    bench.build("FROM base\nRUN echo 1 > /v\nCOPY --link a /a\n")
+    done = bench.build("FROM base\nRUN echo 2 > /v\nCOPY --link a /a\n")
+    assert "0 3" in done.cached
+
+
+def test_target_labels_and_names(bench: Bench) -> None:
+    done = bench.build(
+        "FROM base AS dev\nENV A=dev\nFROM base\nENV A=prod\n",
+        "--target", "dev", "-t", "named:1", "-t", "named:2", "--label", "k=v",
+    )  # fmt: skip
+    config = bench.config(done.image)["config"]
+    assert "A=dev" in config["Env"]
+    assert config["Labels"] == {"k": "v"}
+    for name in ("named:1", "named:2"):
+        assert bench.inspect(name)
+
+
+def test_history_names_every_step(bench: Bench) -> None:
+    furnish(bench)
+    done = bench.build("FROM base\nARG V=1\nCOPY a /\nRUN echo $V\nUSER app\nCMD echo hi\n")
+    document = bench.config(done.image)
+    base = 4
+    assert [entry["created_by"] for entry in document["history"][base:]] == [
+        "ARG V=1",
+        "COPY a /",
+        "RUN |1 V=1 /bin/sh -c echo $V",
+        "USER app",
+        'CMD ["/bin/sh", "-c", "echo hi"]',
+    ]
+    layers = [entry for entry in document["history"] if not entry.get("empty_layer")]
+    assert len(layers) == len(document["rootfs"]["diff_ids"])
+
+
+def test_squash(bench: Bench) -> None:
+    furnish(bench)
+    text = "FROM base\nCOPY a /a\nRUN rm /a; echo x > /x\nRUN rm /etc/group\n"
+    done = bench.build(text, "--squash", "-t", "squashed")
+    plain = bench.config(bench.build("FROM base\n").image)
+    document = bench.config(done.image)
+    ours = document["rootfs"]["diff_ids"]
+    assert ours[:-1] == plain["rootfs"]["diff_ids"]
+    assert bench.build(text, "--squash").image == done.image
+    inside = bench.build("FROM squashed\nRUN [ -f /x ] && [ ! -e /a ] && [ ! -e /etc/group ]\n")
+    assert inside.status == 0, inside.err
+
+
+def test_epoch_makes_builds_equal(fresh: Bench, tmp_path: Path) -> None:
+    """Two stores, two contexts with other times: one image id."""
+    ids = []
+    for number in range(2):
+        context = tmp_path / f"context{number}"
+        context.mkdir()
+        bench = Bench(tmp_path / f"store{number}", context)
+        bench.make_base()
+        bench.write("a", "a")
+        done = bench.build(
+            "FROM scratch\nCOPY busybox /bin/sh\nCOPY a /x/\nWORKDIR /w\nRUN echo 1 > f\n",
+            "--source-date-epoch",
+            "1700000000",
+        )
+        ids.append(done.image)
+        assert bench.config(done.image)["created"] == "2023-11-14T22:13:20Z"
+        time.sleep(1.1)
+    assert ids[0] == ids[1]
+
+
+def test_verify(bench: Bench) -> None:
+    good = bench.build("FROM base\nRUN echo 1 > /f\n", "--verify")
+    assert good.status == 0, good.err
+    bad = bench.build("FROM base\nRUN head -c 8 /dev/urandom > /noise\n", "--verify")
+    assert bad.status == 1
+    assert "not reproducible: RUN /bin/sh -c head" in bad.err
+    assert "/noise differs in" in bad.err.splitlines()[-1]
+
+
+def test_doubling_a_file_is_warned_of(bench: Bench) -> None:
+    done = bench.build("FROM base\nRUN chown -R app /bin/busybox\n", "--no-cache")
+    warning = next(line for line in done.err.splitlines() if line.startswith("warning: "))
+    assert "stored again: this step changed only the owner of 1 file (/bin/busybox)" in warning
+    assert "--chown" in warning
+
+
+def test_quiet_prints_only_the_id(bench: Bench) -> None:
+    bench.write("Dockerfile", "FROM base\nRUN echo hi\n")
+    done = bench.layertool("build", "--quiet", "--no-cache", ".")
+    assert done.err == ""
+    assert done.out == done.image + "\n"
+
+
+def test_output_to_an_archive(bench: Bench, tmp_path: Path) -> None:
+    out = tmp_path / "out.tar"
+    done = bench.build("FROM base\nENV A=1\n", "-t", "archived", "-o", str(out))
+    assert done.status == 0, done.err
+    other = Bench(tmp_path / "other", bench.context)
+    loaded = other.layertool("import", out)
+    assert loaded.status == 0, loaded.err
+    assert "A=1" in other.inspect("archived")["config"]["Env"]
+
+
+def test_check(bench: Bench) -> None:
+    found = bench.build("FROM base\nMAINTAINER me\n", "--check")
+    assert found.status == 1
+    assert found.out.startswith("Dockerfile:2: MaintainerDeprecated: ")
+    assert bench.build("FROM base\nRUN x\n", "--check").status == 0
+
+
+def test_context_ls(bench: Bench) -> None:
+    furnish(bench)
+    listed = bench.layertool("context", "ls")
+    assert "keep.md" in listed.out.splitlines()
+    assert "notes.md" not in listed.out
+    why = bench.layertool("context", "ls", "--why", bench.context)
+    assert "- notes.md  (.dockerignore:1 *.md)" in why.out.splitlines()
+    assert "+ keep.md  (.dockerignore:2 !keep.md)" in why.out.splitlines()
+
+
+def test_the_dockerfile_may_be_ignored(bench: Bench) -> None:
+    bench.write(".dockerignore", "*\n")
+    assert bench.build("FROM base\n").status == 0
+
+
+def test_dockerfile_on_stdin(bench: Bench) -> None:
+    done = bench.layertool("build", "-f", "-", ".", input="FROM base\nRUN nope9\n")
+    assert "<stdin>:2:" in done.err
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupt_leaves_nothing_half_made(bench: Bench, number: signal.Signals) -> None:
+    bench.write("Dockerfile", f"FROM base\nRUN echo {number} > /first\nRUN sleep 600\n")
+    words = [*command(), "--root", str(bench.root), "build", "--progress", "plain", "."]
+    with subprocess.Popen(
+        words, cwd=bench.context, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("[0 3/3]"):
+                break
+        time.sleep(0.3)
+        process.send_signal(number)
+        rest = process.stderr.read()
+        assert process.wait(timeout=30) == 130
+    assert rest.splitlines()[-1].startswith("layertool: interrupted; ")
+    assert bench.leftovers() == []
+    again = bench.build(f"FROM base\nRUN echo {number} > /first\nRUN true\n")
+    assert "0 2" in again.cached
+
+
+def test_killed_builds_can_be_repeated(bench: Bench) -> None:
+    text = "FROM base\nRUN i=0; while [ $i -lt 200 ]; do echo $i > /f$i; i=$((i+1)); done\n"
+    bench.write("Dockerfile", text)
+    words = [*command(), "--root", str(bench.root), "build", "--no-cache", "."]
+    for delay in (0.2, 0.35, 0.5, 0.7):
+        process = subprocess.Popen(words, cwd=bench.context, stderr=subprocess.DEVNULL)
+        time.sleep(delay)
+        process.kill()
+        process.wait(timeout=30)
+    assert bench.build(text).status == 0
+    assert bench.layertool("fsck").status == 0
+    assert bench.layertool("gc").status == 0
+
+
+def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
+    """A store on a small tmpfs: the step fails, nothing is stored, and there is room again."""
+    context, disk = tmp_path / "context", tmp_path / "disk"
+    context.mkdir()
+    disk.mkdir()
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(disk)], check=True, timeout=30
+    )
+    try:
+        bench = Bench(disk / "store", context)
+        bench.make_base()
+        done = bench.build("FROM base\nRUN head -c 60000000 /dev/zero > /big\n")
+        assert done.status == 1
+        assert "No space left" in done.err
+        bench.write("big", b"x" * 40_000_000)
+        copied = bench.build("FROM base\nCOPY big /\n")
+        assert copied.status == 1
+        assert "No space left" in copied.err.splitlines()[-1]
+        (context / "big").unlink()
+        assert bench.build("FROM base\nRUN echo small > /f\n").status == 0
+        assert bench.layertool("fsck").status == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True, timeout=30)
+
+
+def test_fuse_driver(bench: Bench) -> None:
+    furnish(bench)
+    done = bench.build(
+        "FROM base\nCOPY a /d/\nRUN rm /etc/group && mkdir /n && echo x > /n/y\n"
+        + check('[ "$(cat /d/a)$(cat /n/y)" = ax ] && [ ! -e /etc/group ]'),
+        "--driver",
+        "fuse",
+        "--no-cache",
+    )
+    assert done.status == 0, done.err

@@ -1,0 +1,141 @@
+"""Builds run through the command line, as people run them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+BUSYBOX = Path("/bin/busybox")
+TIMEOUT = 120  # seconds
+# A root file system of one static binary; every test of a shell builds on it.
+BASE = """FROM scratch
+COPY busybox /bin/busybox
+COPY <<passwd <<group /etc/
+root:x:0:0:root:/root:/bin/sh
+app:x:1000:1000:App:/home/app:/bin/sh
+passwd
+root:x:0:
+app:x:1000:
+extra:x:2000:app
+group
+RUN ["/bin/busybox", "--install", "-s", "/bin"]
+CMD ["sh"]
+"""
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def image(self) -> str:
+        """The image id that a successful build printed."""
+        assert self.status == 0, f"exit status {self.status}\n{self.err}"
+        return self.out.strip()
+
+    @property
+    def ran(self) -> list[str]:
+        """The steps that were not cached, as `STAGE NUMBER`."""
+        return [_step(line) for line in self._steps() if not line.endswith("  cached")]
+
+    @property
+    def cached(self) -> list[str]:
+        """The steps that were."""
+        return [_step(line) for line in self._steps() if line.endswith("  cached")]
+
+    def _steps(self) -> list[str]:
+        return [line for line in self.err.splitlines() if line.startswith("[") and "/" in line]
+
+    def why(self, step: str) -> str:
+        """Why a step was not cached."""
+        stage, number = step.split()
+        for line in self.err.splitlines():
+            if line.startswith(f"  [{stage} {number}/") and "not cached: " in line:
+                return line.partition("not cached: ")[2]
+        raise AssertionError(f"step {step} was cached, or not there:\n{self.err}")
+
+
+def _step(line: str) -> str:
+    stage, _, rest = line[1:].partition(" ")
+    return f"{stage} {rest.partition('/')[0]}"
+
+
+@dataclass
+class Bench:
+    """A store and a context directory."""
+
+    root: Path
+    context: Path
+    prefix: Sequence[str] = ()
+    env: dict[str, str] = field(default_factory=dict)
+
+    def layertool(self, *arguments: str | Path, **options: Any) -> Result:
+        """Run layertool on this bench's store."""
+        words = [*self.prefix, *command(), "--root", str(self.root), *map(str, arguments)]
+        done = subprocess.run(
+            words,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT,
+            env={**os.environ, **self.env},
+            cwd=self.context,
+            check=False,
+            **options,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    def build(self, dockerfile: str, *flags: str, **options: Any) -> Result:
+        """Build a Dockerfile in the context."""
+        (self.context / "Dockerfile").write_text(dockerfile)
+        return self.layertool("build", "--progress", "plain", *flags, ".", **options)
+
+    def inspect(self, image: str) -> dict[str, Any]:
+        """The image as `inspect` shows it."""
+        done = self.layertool("inspect", image)
+        assert done.status == 0, done.err
+        found: dict[str, Any] = json.loads(done.out)[0]
+        return found
+
+    def config(self, image: str) -> dict[str, Any]:
+        """The config document of an image, from its blob."""
+        path = self.root / "blobs" / "sha256" / image.removeprefix("sha256:")
+        document: dict[str, Any] = json.loads(path.read_bytes())
+        return document
+
+    def write(self, name: str, content: str | bytes = "", mode: int = 0o644) -> Path:
+        """A file in the context."""
+        path = self.context / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        path.chmod(mode)
+        return path
+
+    def leftovers(self) -> list[str]:
+        """What an ended build must not leave: scratch space and mounts."""
+        scratch = [str(path) for path in (self.root / "tmp").glob("*")]
+        with open("/proc/self/mountinfo", encoding="utf-8") as mounts:
+            return scratch + [line for line in mounts if str(self.root) in line]
+
+    def make_base(self) -> None:
+        """Have the image `base` in the store."""
+        shutil.copy(BUSYBOX, self.context / "busybox")
+        done = self.build(BASE, "-t", "base")
+        assert done.status == 0, done.err
+
+
+def command() -> list[str]:
+    """The layertool of this checkout, with this Python."""
+    return [sys.executable, "-c", "from layertool.cli import main; main()"]
