@@ -1,0 +1,96 @@
+"""The program put together from the modules of `layertool.cli`."""
+
+from __future__ import annotations
+
+import os
+import pkgutil
+from collections.abc import Iterator
+from importlib import import_module, metadata
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from typer._click import Command, Context, HelpFormatter
+
+_EPILOG = "Example: layertool import debian.tar --name debian"
+
+
+class _Grouped(TyperGroup):
+    """Lists the commands by the module they come from, under the first line of its docstring."""
+
+    def format_commands(self, ctx: Context, formatter: HelpFormatter) -> None:
+        limit = formatter.width - 6 - max(map(len, self.commands), default=0)
+        for heading, commands in self._sections().items():
+            with formatter.section(heading):
+                formatter.write_dl(
+                    [
+                        (command.name or "", command.get_short_help_str(limit))
+                        for command in commands
+                    ]
+                )
+
+    def _sections(self) -> dict[str, list[Command]]:
+        sections: dict[str, list[Command]] = {}
+        for command in self.commands.values():
+            if not command.hidden:
+                sections.setdefault(_heading(command), []).append(command)
+        return sections
+
+
+def command() -> Command:
+    """The whole program as one command."""
+    root = typer.Typer(
+        cls=_Grouped,
+        help="Run, build and move OCI images without a daemon.",
+        epilog=_EPILOG,
+        no_args_is_help=True,
+        # Plain help: importing rich for it costs more time than all the rest.
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    )
+    root.callback()(_global_options)
+    for module in _modules():
+        root.add_typer(module.app)
+    return typer.main.get_command(root)
+
+
+def _modules() -> Iterator[ModuleType]:
+    """The modules that carry commands, by name, which is the order of the help."""
+    import layertool.cli
+
+    for found in sorted(pkgutil.iter_modules(layertool.cli.__path__), key=lambda each: each.name):
+        module = import_module(f"layertool.cli.{found.name}")
+        if isinstance(getattr(module, "app", None), typer.Typer):
+            yield module
+
+
+def _heading(command: Command) -> str:
+    origin = getattr(command.callback, "__module__", None)
+    doc = (import_module(origin).__doc__ if origin else None) or "Commands"
+    return doc.partition("\n")[0].partition(":")[0].rstrip(".")
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"layertool {metadata.version('unionfs-layertool')}")
+        raise typer.Exit
+
+
+def _global_options(
+    root: Annotated[
+        Path | None,
+        typer.Option(help="The store; default $LAYERTOOL_ROOT, else a directory of the user."),
+    ] = None,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """The options before the command."""
+    if root is not None:
+        # The environment reaches helper processes too; `Store.open()` reads it.
+        os.environ["LAYERTOOL_ROOT"] = os.fspath(root.absolute())
