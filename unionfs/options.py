@@ -136,7 +136,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _FORMAT, "metacopy", "metacopy", kinds.switch("off", "on"), "on",
         "Read files whose data lies in a lower layer (metacopy). off answers EPERM for them, as "
-        "the kernel does. They are never written.", idle="metacopy=off",
+        "the kernel does. They are never written.",
     ),
     Option(
         _FORMAT, "index", "index", kinds.switch("off", "on"), "off",

@@ -287,9 +287,12 @@ class Promoter:
 def open_source(tree: Tree, node: Node) -> int:
     """A fresh O_RDONLY descriptor of the file that holds *node*'s data.
 
-    Raises EIO for a metadata-only file whose data is in no layer: never zeros.
+    Raises EPERM for a metadata-only file when these are not to be followed, EIO when its data is
+    in no layer: never zeros.
     """
     if node.metacopy:
+        if not tree.follow_metacopy:
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), path_of(node))
         if node.data is None:
             raise OSError(
                 errno.EIO, "no layer has the data of this metadata-only file", path_of(node)

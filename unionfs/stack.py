@@ -63,11 +63,17 @@ def open_union(options: MountOptions, encode: Encode) -> Opened:
         root_fd = _open_dir(options.upper, "upperdir")
         held.append(root_fd)
         top = Layer(root_fd, -1, options.upper, fds, aufs=aufs)
-        top.noatime = 0
+        top.noatime = os.O_NOATIME if options.noatime else 0
         if options.work is not None and not options.read_only:
             upper = _open_upper(options, root_fd, held, warnings)
     redirects = options.redirect_dir
-    tree = Tree(Stack(top, lowers, data), fds, encode, follow_redirects=redirects != "nofollow")
+    tree = Tree(
+        Stack(top, lowers, data),
+        fds,
+        encode,
+        follow_redirects=redirects != "nofollow",
+        follow_metacopy=options.metacopy is not False,
+    )
     rename = _dir_rename(redirects, upper)
     union = Union(tree, upper, dir_rename=rename, aufs=aufs, acls=options.acl)
     return Opened(union, fds, warnings, held)

@@ -151,11 +151,18 @@ class Tree:
     """
 
     def __init__(
-        self, stack: Stack, fds: DirFds, encode: Encode, *, follow_redirects: bool = True
+        self,
+        stack: Stack,
+        fds: DirFds,
+        encode: Encode,
+        *,
+        follow_redirects: bool = True,
+        follow_metacopy: bool = True,
     ) -> None:
         self.stack = stack
         self.encode = encode
         self.follow_redirects = follow_redirects
+        self.follow_metacopy = follow_metacopy
         self._fds = fds
         self._devices: dict[int, int] = {}
         self._synthetic = _SYNTHETIC

@@ -612,7 +612,7 @@ class Union:
 
     def _open_upper(self, node: Node, access: int) -> int:
         """A descriptor of the upper file that can do *access*, and reads too where we may."""
-        if node.metacopy and not access:
+        if not access and (node.metacopy or node.parent is not None):
             return open_source(self.tree, node)
         if node.parent is None and node.fd >= 0:
             path, dir_fd = _PROC_FD % node.fd, None

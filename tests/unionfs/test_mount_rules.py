@@ -177,14 +177,20 @@ def test_more_layers_than_the_kernel_takes(place: Place, count: int) -> None:
     assert (mnt / "shared").read_text() == "0"
 
 
-def test_data_only_layers_give_data_and_no_names(place: Place) -> None:
+@pytest.fixture
+def metacopy(place: Place) -> Place:
+    """In low a file that only holds metadata; its data is base/blob."""
     (place.top / "base" / "blob").write_text("the data")
     meta = place.top / "low" / "meta"
     meta.touch()
     os.truncate(meta, len("the data"))
     os.setxattr(meta, "trusted.overlay.metacopy", b"")
     os.setxattr(meta, "trusted.overlay.redirect", b"/blob")
-    mnt = place.mount("lowerdir=low::base")
+    return place
+
+
+def test_data_only_layers_give_data_and_no_names(metacopy: Place) -> None:
+    mnt = metacopy.mount("lowerdir=low::base")
     assert sorted(os.listdir(mnt)) == ["both", "low.txt", "meta"]
     assert (mnt / "meta").read_text() == "the data"
     assert [name for name in os.listxattr(mnt / "meta") if "overlay" in name] == []
@@ -197,6 +203,14 @@ def test_layers_around_each_other_and_the_mountpoint_do_not_hang(place: Place) -
     assert "base.txt" in done.stdout
     (mnt / "new").write_text("x")
     assert (place.top / "up" / "new").read_text() == "x"
+
+
+@pytest.mark.parametrize("lowers", ["low:base", "low::base"])
+def test_metacopy_off_refuses_the_data(metacopy: Place, lowers: str) -> None:
+    mnt = metacopy.mount(f"lowerdir={lowers},upperdir=up,workdir=work,metacopy=off")
+    for access in (os.O_RDONLY, os.O_WRONLY):
+        with pytest.raises(PermissionError):
+            os.open(mnt / "meta", access)
 
 
 @pytest.mark.parametrize("layer", ["low", "up"])
@@ -328,6 +342,18 @@ def test_mount_8_finds_the_program_and_its_noise_is_swallowed(place: Place) -> N
     assert (done.returncode, done.stderr) == (0, "")
     assert f"unionfs:{place.top}/low {mnt} fuse.unionfs ro" in done.stdout
     assert done.stdout.endswith("\nbase")
+
+
+@pytest.mark.parametrize("option", ["noatime", "atime"])
+def test_noatime_keeps_access_times_in_the_upper(place: Place, option: str) -> None:
+    for layer in ("up", "low"):
+        (place.top / layer / f"{layer}.old").write_text("x")
+        os.utime(place.top / layer / f"{layer}.old", ns=(0, 10**18))
+    mnt = place.mount(f"{RW},{option}")
+    for layer in ("up", "low"):
+        (mnt / f"{layer}.old").read_text()
+    assert ((place.top / "up" / "up.old").stat().st_atime_ns == 0) is (option == "noatime")
+    assert (place.top / "low" / "low.old").stat().st_atime_ns == 0
 
 
 # --- the work directory ---
