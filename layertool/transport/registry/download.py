@@ -81,6 +81,12 @@ class BlobStream(io.RawIOBase):
         self._arrived(self._position)
         return data
 
+    def abort(self) -> None:
+        """Wake a read that another thread waits in; it ends with Cancelled or TransientError."""
+        answer = self._answer
+        if answer is not None:
+            answer.abort()
+
     def close(self) -> None:
         if self._answer is not None:
             self._answer.close()

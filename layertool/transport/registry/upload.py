@@ -25,6 +25,7 @@ from layertool.transport.registry.wire import Answer
 # registries behind Cloudflare refuse bodies of more than 100 MB.
 CHUNK = 64 << 20
 _MOST_CHUNK = 1 << 30  # what a registry may demand as its least chunk
+_PIECE = 1 << 18  # bytes read from a blob at once
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,19})")
 
 
@@ -161,7 +162,7 @@ class _Upload:
             except TransientError as failure:
                 self._client.retry.pause(failure, attempt)
                 attempt += 1
-                offset = self._where(session)
+                session, offset = self._resume(session)
         self._client.retry.run(lambda: self._finish(session, offset))
 
     def _start(self) -> _Session:
@@ -200,15 +201,19 @@ class _Upload:
         session.url = self._location(answer)
         return self._reached(answer, offset + size)
 
-    def _where(self, session: _Session) -> int:
-        """Ask how far an interrupted upload has come."""
-        answer = self._client.call(
-            "GET", session.url, what=self._what, scopes=self._scopes, expect=(204,)
-        )
+    def _resume(self, session: _Session) -> tuple[_Session, int]:
+        """Where an interrupted upload goes on: at the registry's offset, or from the start."""
+        try:
+            answer = self._client.call(
+                "GET", session.url, what=self._what, scopes=self._scopes, expect=(204,)
+            )
+        except (NotFound, StatusError):
+            # docker-registry does not know an upload again whose last request broke off.
+            return self._client.retry.run(self._start), 0
         answer.close()
         if "Location" in answer.headers:
             session.url = self._location(answer)
-        return self._reached(answer, None)
+        return session, self._reached(answer, 0)
 
     def _finish(self, session: _Session, offset: int) -> None:
         """PUT what is left, all or nothing, with the digest that the registry must find."""
@@ -224,11 +229,14 @@ class _Upload:
         )
         answer.close()
 
-    def _reached(self, answer: Answer, sent: int | None) -> int:
-        """The offset in a Range header `0-LAST`; "0-0" is also how nothing at all is written."""
+    def _reached(self, answer: Answer, default: int) -> int:
+        """The offset that a Range header `0-LAST` means, `default` when there is none.
+
+        "0-0" is how registries write that they have nothing, too.
+        """
         found = _RANGE.fullmatch(answer.headers.get("Range", ""))
         if found is None:
-            return sent if sent is not None else 0
+            return default
         last = int(found[1])
         reached = last + 1 if last else 0
         if reached > self._descriptor.size:
@@ -242,7 +250,8 @@ class _Upload:
         return follow(answer.url, location, self._client.options.trust)
 
     def _body(self, offset: int, size: int) -> IO[bytes]:
-        return _Part(self._open_blob(), offset, size, self._sent)
+        part = _Part(self._open_blob(), offset, size, self._sent)
+        return io.BufferedReader(part, _PIECE)
 
 
 class _Part(io.RawIOBase):
@@ -259,12 +268,12 @@ class _Part(io.RawIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int = -1) -> bytes:
-        wanted = self._left if size < 0 else min(size, self._left)
-        data = self._file.read(wanted)
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        data = self._file.read(min(len(buffer), self._left))
+        buffer[: len(data)] = data
         self._left -= len(data)
         self._sent(self._end - self._left)
-        return data
+        return len(data)
 
     def close(self) -> None:
         if not self.closed:

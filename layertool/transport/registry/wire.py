@@ -92,6 +92,13 @@ class Answer:
             self.close()
         return b"".join(pieces)
 
+    def abort(self) -> None:
+        """End a read that is waiting in another thread."""
+        try:
+            self._response.shutdown()
+        except (ValueError, RuntimeError):
+            pass  # the body ended meanwhile
+
     def close(self) -> None:
         """Give the connection back when the body was read to its end, else cut it."""
         if self._response.length_remaining == 0:

@@ -158,10 +158,12 @@ class FakeRegistry:
 
     def _upload(self, request: Request, body: bytes, repository: str, number: str) -> Response:
         upload = self.uploads.get(number)
-        if upload is None or request.args.get("state") != str(len(upload)):
+        if upload is None:
             return error(404, "BLOB_UPLOAD_UNKNOWN")
         if request.method == "GET":
             return self._accepted(repository, number, 204)
+        if request.args.get("state") != str(len(upload)):
+            return error(404, "BLOB_UPLOAD_UNKNOWN")
         if request.method == "DELETE":
             del self.uploads[number]
             return Response("", 204)
