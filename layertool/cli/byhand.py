@@ -112,7 +112,6 @@ def _work_directory(upper: Path | None, work: Path | None) -> Iterator[Path | No
 
 @app.command()
 def mount(
-    context: typer.Context,
     places: Annotated[
         list[str], typer.Argument(metavar="[IMAGE] DIR", help="With -l no image is named.")
     ],
@@ -138,7 +137,7 @@ def mount(
         return
     if len(places) != 2 or upper or work:
         raise UsageError("mount [--rw] IMAGE DIR, or mount -l LAYER… [--upper DIR] DIR")
-    _mount_image(context, places[0], Path(places[1]), rw=rw, driver=driver)
+    _mount_image(places[0], Path(places[1]), rw=rw, driver=driver)
 
 
 def _mount_layers(
@@ -169,8 +168,9 @@ def _mount_image(
     from layertool.sandbox import mounts
     from layertool.sandbox.spec import RunFlags
     from layertool.sandbox.state import State
+    from layertool.store import Store
 
-    store = open_store(context)
+    store = Store.open()
     container, layers = create(store, image_name, None, RunFlags())
     try:
         upper, work = (container.upper, container.work) if rw else (None, None)
@@ -265,7 +265,6 @@ def list_mounts(
 
 @app.command()
 def doctor(
-    context: typer.Context,
     as_json: Annotated[
         bool, typer.Option("--json", help="A list with name, ok, detail, fix, essential.")
     ] = False,
@@ -277,8 +276,9 @@ def doctor(
     Example: layertool doctor
     """
     from layertool.sandbox.doctor import examine
+    from layertool.store import Store
 
-    checks = list(examine(open_store(context).root))
+    checks = list(examine(Store.open().root))
     if as_json:
         import dataclasses
         import json

@@ -27,7 +27,6 @@ app = typer.Typer()
 
 @app.command(context_settings=_COMMAND_FOLLOWS)
 def run(
-    context: typer.Context,
     image: Annotated[str, typer.Argument(help="Name or id of the image.")],
     command: Annotated[list[str] | None, typer.Argument(help="Instead of the image's CMD.")] = None,
     interactive: Annotated[
@@ -77,6 +76,7 @@ def run(
     Example: layertool run --rm -it debian bash
     """
     from layertool.sandbox.spec import RunFlags
+    from layertool.store import Store
 
     flags = RunFlags(
         command=command or (),
@@ -96,7 +96,7 @@ def run(
         auto_remove=remove,
     )
     with _dockers_exit_codes():
-        store = open_store(context)
+        store = Store.open()
         container, layers = create(store, image, name, flags)
         status = _start(store, container, layers, detach=detach, remove=remove)
     raise typer.Exit(status)
@@ -162,7 +162,6 @@ def _start(
 
 @app.command("exec", context_settings=_COMMAND_FOLLOWS)
 def execute(
-    context: typer.Context,
     container: Annotated[str, typer.Argument(help="Name or id of a running container.")],
     command: Annotated[list[str], typer.Argument(help="The command.")],
     interactive: Annotated[
@@ -186,9 +185,10 @@ def execute(
     from layertool.sandbox import join, lifecycle, runner
     from layertool.sandbox.signals import Forwarder
     from layertool.sandbox.spec import ContainerSpec
+    from layertool.store import Store
 
     with _dockers_exit_codes():
-        found = open_store(context).container(container)
+        found = Store.open().container(container)
         init = lifecycle.live_init(found)
         process = ContainerSpec.from_dict(found.config).beside(
             command, env=env or (), cwd=workdir, user=user, tty=tty, stdin=interactive
@@ -200,7 +200,6 @@ def execute(
 
 @app.command()
 def ps(
-    context: typer.Context,
     everything: Annotated[bool, typer.Option("-a", "--all", help="Also those that ended.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only ids.")] = False,
     as_json: Annotated[
@@ -217,8 +216,9 @@ def ps(
     Example: layertool ps -a
     """
     from layertool.sandbox import lifecycle
+    from layertool.store import Store
 
-    found = [lifecycle.summary(container) for container in open_store(context).containers()]
+    found = [lifecycle.summary(container) for container in Store.open().containers()]
     shown = [each for each in found if everything or each.state in ("running", "mounted")]
     shown.sort(key=lambda each: each.created, reverse=True)
     if as_json:
@@ -253,7 +253,6 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 @app.command()
 def stop(
-    context: typer.Context,
     containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
     seconds: Annotated[
         float, typer.Option("-t", "--time", help="Seconds to wait before KILL.")
@@ -264,15 +263,15 @@ def stop(
     Example: layertool stop -t 3 web
     """
     from layertool.sandbox import lifecycle
+    from layertool.store import Store
 
-    for name, found in _each(open_store(context), containers):
+    for name, found in _each(Store.open(), containers):
         lifecycle.stop(found, seconds)
         print(name)
 
 
 @app.command()
 def kill(
-    context: typer.Context,
     containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
     signal: Annotated[str, typer.Option("-s", "--signal", help="Name or number.")] = "KILL",
 ) -> None:
@@ -281,16 +280,16 @@ def kill(
     Example: layertool kill -s HUP web
     """
     from layertool.sandbox import lifecycle
+    from layertool.store import Store
 
     number = lifecycle.signal_number(signal)
-    for name, found in _each(open_store(context), containers):
+    for name, found in _each(Store.open(), containers):
         lifecycle.kill(found, number)
         print(name)
 
 
 @app.command()
 def rm(
-    context: typer.Context,
     containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
     force: Annotated[bool, typer.Option("-f", "--force", help="Kill those that run.")] = False,
 ) -> None:
@@ -299,8 +298,9 @@ def rm(
     Example: layertool rm web
     """
     from layertool.sandbox import lifecycle
+    from layertool.store import Store
 
-    for name, found in _each(open_store(context), containers):
+    for name, found in _each(Store.open(), containers):
         lifecycle.remove(found, force=force)
         print(name)
 
@@ -312,7 +312,6 @@ def _each(store: Store, names: Sequence[str]) -> Iterator[tuple[str, Container]]
 
 @app.command()
 def wait(
-    context: typer.Context,
     containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
 ) -> None:
     """Wait until containers have ended; print their exit statuses.
@@ -320,14 +319,14 @@ def wait(
     Example: layertool wait web
     """
     from layertool.sandbox import lifecycle
+    from layertool.store import Store
 
-    for _, found in _each(open_store(context), containers):
+    for _, found in _each(Store.open(), containers):
         print(lifecycle.wait(found))
 
 
 @app.command("logs")
 def show_logs(
-    context: typer.Context,
     container: Annotated[str, typer.Argument(help="Name or id.")],
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Until the container ends.")
@@ -341,8 +340,9 @@ def show_logs(
     Example: layertool logs -f web
     """
     from layertool.sandbox import logs
+    from layertool.store import Store
 
-    found = open_store(context).container(container)
+    found = Store.open().container(container)
     still_running = (lambda: found.running) if follow else None
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     for piece in logs.read(found.dir, still_running=still_running):
@@ -353,7 +353,6 @@ def show_logs(
 
 @app.command()
 def diff(
-    context: typer.Context,
     container: Annotated[str, typer.Argument(help="Name or id.")],
     as_json: Annotated[bool, typer.Option("--json", help="A list with kind and path.")] = False,
 ) -> None:
@@ -363,8 +362,9 @@ def diff(
     """
     from layertool.sandbox import namespaces
     from layertool.sandbox.changes import changes
+    from layertool.store import Store
 
-    store = open_store(context)
+    store = Store.open()
     found = store.container(container)
     layers = container_layers(store, found)
     namespaces.enter_for_files()
@@ -386,7 +386,6 @@ def container_layers(store: Store, container: Container) -> Sequence[Path]:
 
 @app.command()
 def commit(
-    context: typer.Context,
     container: Annotated[str, typer.Argument(help="Name or id.")],
     name: Annotated[str, typer.Argument(help="Name of the new image.")],
     change: Annotated[
@@ -406,9 +405,10 @@ def commit(
     from layertool.oci.names import Reference
     from layertool.sandbox.commit import CommitFlags
     from layertool.sandbox.commit import commit as make_image
+    from layertool.store import Store
 
     reference = Reference.parse(name)
-    store = open_store(context)
+    store = Store.open()
     found = store.container(container)
     base = store.resolve(found.image_id) if found.image_id else None
     flags = CommitFlags(changes=change or (), message=message, author=author, squash=squash)

@@ -18,6 +18,7 @@ from layertool.build.scope import BuildArgs, Scope
 from layertool.errors import LayertoolError, UsageError
 from layertool.oci.platform import host_platform
 from layertool.sandbox import linux, merge, namespaces
+from layertool.sandbox.running import payload_pid
 from layertool.sandbox.spec import ContainerSpec
 from layertool.sandbox.state import State, now
 
@@ -127,10 +128,11 @@ def _layer(new: NewLayer) -> Layer:
 def _flush(container: Container) -> None:
     """Bring what a running container wrote into its upper: a union may still hold it in memory."""
     init = State.load(container.dir, running=container.running).live_init()
-    if init is None:
+    payload = payload_pid(init) if init is not None else None
+    if payload is None:
         return
     with contextlib.suppress(OSError):  # it ended: unmounting has flushed
-        fd = os.open(f"/proc/{init}/root", os.O_RDONLY | os.O_DIRECTORY)
+        fd = os.open(f"/proc/{payload}/root", os.O_RDONLY | os.O_DIRECTORY)
         try:
             linux.syncfs(fd)
         finally:

@@ -12,11 +12,21 @@ import os
 import signal
 import socket
 from pathlib import Path
+from typing import Final
 
-from layertool.errors import LayertoolError
+from layertool.errors import Conflict, LayertoolError
 from layertool.sandbox import linux, namespaces, native, plan
 from layertool.sandbox.process import FAILED, Process
-from layertool.sandbox.running import Running
+from layertool.sandbox.running import Running, payload_pid
+
+_NAMESPACES: Final = {
+    "mnt": linux.CLONE_NEWNS,
+    "pid": linux.CLONE_NEWPID,
+    "ipc": linux.CLONE_NEWIPC,
+    "uts": linux.CLONE_NEWUTS,
+    "net": linux.CLONE_NEWNET,
+    "cgroup": linux.CLONE_NEWCGROUP,
+}
 
 
 def start(init_pid: int, process: Process) -> Running:
@@ -25,9 +35,14 @@ def start(init_pid: int, process: Process) -> Running:
     Raises LayertoolError with docker's exit codes. The caller must have a single thread if the
     container has a user namespace of its own, and stands in that namespace afterwards.
     """
+    # Through the payload: the init is a fork of the host's program, closed to an ordinary user.
+    target = payload_pid(init_pid)
+    if target is None:
+        raise Conflict("the container is not running", exit_code=FAILED)
     try:
-        namespaces.join_user_namespace(init_pid)
-        pidfd = os.pidfd_open(init_pid)
+        namespaces.join_user_namespace(target)
+        pidfd = os.pidfd_open(target)
+        flags = _other_namespaces(target)
     except OSError as error:
         raise LayertoolError(
             f"cannot enter the container: {error.strerror}", exit_code=FAILED
@@ -37,7 +52,7 @@ def start(init_pid: int, process: Process) -> Running:
         pid = os.fork()
         if pid == 0:
             ours.close()
-            native.guard(theirs, lambda: _outer(pidfd, process, theirs))
+            native.guard(theirs, lambda: _outer(pidfd, flags, process, theirs))
     finally:
         os.close(pidfd)
     theirs.close()
@@ -45,27 +60,32 @@ def start(init_pid: int, process: Process) -> Running:
         return native.receive(ours, pid)
 
 
-def _outer(pidfd: int, process: Process, channel: socket.socket) -> None:
+def _other_namespaces(pid: int) -> int:
+    """The namespaces of a process that are not ours: one that is shared may not be ours to join."""
+    return sum(
+        flag
+        for name, flag in _NAMESPACES.items()
+        if os.stat(f"/proc/{pid}/ns/{name}").st_ino != os.stat(f"/proc/self/ns/{name}").st_ino
+    )
+
+
+def _outer(pidfd: int, flags: int, process: Process, channel: socket.socket) -> None:
     """Joins; its child is born inside and becomes the payload. Passes the status on."""
     os.setsid()
     linux.die_with_parent(signal.SIGKILL)
-    linux.setns(
-        pidfd,
-        linux.CLONE_NEWNS
-        | linux.CLONE_NEWPID
-        | linux.CLONE_NEWIPC
-        | linux.CLONE_NEWUTS
-        | linux.CLONE_NEWNET
-        | linux.CLONE_NEWCGROUP,
-    )
+    linux.setns(pidfd, flags)
     os.close(pidfd)
-    ready = plan.prepare(Path("/"), process)
     pid = os.fork()
     if pid == 0:
-        linux.die_with_parent(signal.SIGKILL)
-        native.guard(channel, lambda: native.run_payload(ready, channel))
+        native.guard(channel, lambda: _inner(process, channel))
     channel.send(json.dumps({"payload": pid}).encode())
     channel.close()
     native.forget_everything()
     _, status = os.waitpid(pid, 0)
     os._exit(native.exit_status(status))
+
+
+def _inner(process: Process, channel: socket.socket) -> None:
+    """Born in the container's pid namespace: only here does its /proc know us."""
+    linux.die_with_parent(signal.SIGKILL)
+    native.run_payload(plan.prepare(Path("/"), process), channel)

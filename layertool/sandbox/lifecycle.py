@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from layertool.errors import Conflict, LayertoolError, UsageError
 from layertool.sandbox import namespaces
-from layertool.sandbox.running import signal_payload
+from layertool.sandbox.running import payload_pid, signal_payload
 from layertool.sandbox.spec import ContainerSpec
 from layertool.sandbox.state import State
 
@@ -106,8 +106,10 @@ def signal_number(text: str) -> int:
 def kill(container: Container, number: int) -> None:
     """Send a signal to the container's main process. Raises Conflict if it does not run."""
     init = live_init(container)
-    namespaces.join_user_namespace(init)
-    if not signal_payload(init, number):
+    payload = payload_pid(init)
+    if payload is not None:
+        namespaces.join_user_namespace(payload)
+    if payload is None or not signal_payload(init, number):
         raise Conflict(f"container {container.name} is not running")
 
 

@@ -173,9 +173,9 @@ def _run_mapper(program: str, pid: int, own: int, ids: SubordinateIds) -> None:
 
 
 def join_user_namespace(pid: int) -> None:
-    """Step into the user namespace of one of our own processes: needed to signal its children.
+    """Step into the user namespace of one of our own containers' processes, to act as its root.
 
-    Does nothing when that is where we are.
+    Does nothing when that is where we are. Raises OSError if the process is gone.
     """
     theirs = f"/proc/{pid}/ns/user"
     if os.stat(theirs).st_ino == os.stat("/proc/self/ns/user").st_ino:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pwd
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -96,19 +98,23 @@ class Sandbox:
         feed: int | None = subprocess.DEVNULL,
         keep: Sequence[int] = (),
         terminal: int | None = None,
+        join: int | None = None,
         **process: Any,
     ) -> subprocess.Popen[str]:
         """Start it; `feed` is our side of its input, `keep` are descriptors to leak into it.
 
-        With `terminal` all three streams are that.
+        With `terminal` all three streams are that. With `join` it starts in the container of that
+        pid 1.
         """
         settings = {"argv": list(argv), "hostname": "box", "runner": self.runner, **process}
-        request = {
+        request: dict[str, Any] = {
             "room": str(self.room),
             "layers": [str(layer) for layer in [*self.layers, self.base]],
             "driver": self.driver,
             "process": settings,
         }
+        if join is not None:
+            request["join"] = join
         return subprocess.Popen(
             [*self.account.prefix, sys.executable, str(ACTOR), json.dumps(request)],
             stdin=feed if terminal is None else terminal,
@@ -125,6 +131,28 @@ class Sandbox:
         finally:
             started.kill()
         return subprocess.CompletedProcess(argv, started.returncode, out, err)
+
+    @contextlib.contextmanager
+    def held(self, **process: Any) -> Iterator[int]:
+        """A container that does nothing until the context ends; its pid 1."""
+        started = self.start(
+            "/bin/sh", "-c", "echo up; exec cat", feed=subprocess.PIPE, stdin=True, **process
+        )
+        try:
+            assert started.stdout is not None
+            assert started.stdout.readline() == "up\n"
+            yield self._init_pid()
+        finally:
+            started.communicate(timeout=60)
+
+    def _init_pid(self) -> int:
+        """The actor writes it once it knows, which may be after the payload's first word."""
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            with contextlib.suppress(OSError, ValueError):
+                return int((self.room / "init").read_text())
+            time.sleep(0.01)
+        raise AssertionError("the container did not start")
 
     def sh(self, script: str, **process: Any) -> subprocess.CompletedProcess[str]:
         return self.run("/bin/sh", "-c", script, **process)

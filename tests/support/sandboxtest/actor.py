@@ -1,17 +1,22 @@
 """Runs one process in a merged view, as its own program: namespaces and forks stay out of pytest.
 
-usage: actor.py JSON, with the keys of `Request`.
+usage: actor.py JSON. With `join` it runs the process in the container of that pid 1 instead; else
+it writes the pid of its own into ROOM/init.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from layertool.errors import LayertoolError
-from layertool.sandbox import Bind, InitLayer, Process, Tmpfs, enter, merged, run
+from layertool.sandbox import Bind, InitLayer, Process, Tmpfs, enter, join, merged, runner
+from layertool.sandbox.running import Running
+from layertool.sandbox.signals import Forwarder
 
 
 def main(request: dict[str, Any]) -> int:
@@ -24,6 +29,16 @@ def main(request: dict[str, Any]) -> int:
         for item in settings.get("mounts", [])
     ]
     process = Process(**settings)
+    with Forwarder() as forwarder:
+        if "join" in request:
+            return runner.attend(join.start(request["join"], process), process, forwarder)
+        with _started(request, room, process) as running:
+            (room / "init").write_text(str(running.init_pid))
+            return runner.attend(running, process, forwarder)
+
+
+@contextmanager
+def _started(request: dict[str, Any], room: Path, process: Process) -> Iterator[Running]:
     enter()
     init = InitLayer.standard(
         hostname=process.hostname, network=process.network, mounts=process.mounts
@@ -32,7 +47,7 @@ def main(request: dict[str, Any]) -> int:
     with merged(
         layers, room / "upper", room / "work", room / "merged", request["driver"], init=init
     ) as root:
-        return run(root, process)
+        yield runner.start(root, process)
 
 
 if __name__ == "__main__":
