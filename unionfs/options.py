@@ -197,9 +197,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _SPEED, "fsync", "fsync",
         kinds.choice("auto", "strict", "volatile", aliases={"0": "volatile", "1": "auto"}), "auto",
-        "auto passes fsync(2) on and syncs data before a copy-up shows; strict also syncs the "
-        "directories of every change; volatile (or 0) answers at once and syncs nothing.",
-        idle="fsync=strict",
+        "auto passes fsync(2) on and syncs the data of a copy-up before it shows; strict also syncs "
+        "the metadata and directories of a copy-up; volatile (or 0) answers at once and syncs "
+        "nothing.",
     ),
     Option(
         _SPEED, "timeout", "timeout", kinds.seconds(), "1e9",

@@ -83,6 +83,8 @@ class Promoter:
         node.xattrs = None
         node.attr = None
         self._mark_impure(parent, parent_fd)
+        upper.settle(self._tree.upper_dir_fd(node))
+        upper.settle(parent_fd)
 
     def _dress(self, node: Node, st: os.stat_result, temp: bytes) -> None:
         """Give the new object *temp* everything that *node*'s lower object has but its content."""
@@ -154,6 +156,7 @@ class Promoter:
         node, target = transfer.node, transfer.target
         try:
             self._dress_file(transfer)
+            self._upper.settle(target)
             names = self._known_names(node, transfer.st)
             if names:
                 self._enter(node, transfer, names)
@@ -213,6 +216,7 @@ class Promoter:
             else:
                 upper.link_temp(transfer.target, transfer.temp, fd, name)
             upper.keep_times(fd, times)
+            upper.settle(fd)
             self._mark_impure(parent, fd)
             first = first or (fd, name)
         if len(names) > 1:
@@ -245,6 +249,7 @@ class Promoter:
                 times = os.fstat(fd)
                 upper.link(upper.work_fd, temp, fd, name)
                 upper.keep_times(fd, times)
+                upper.settle(fd)
                 self._mark_impure(parent, fd)
             if node.parent is None:
                 node.fd = os.open(temp, os.O_PATH | os.O_NOFOLLOW, dir_fd=upper.work_fd)

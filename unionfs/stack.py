@@ -6,10 +6,11 @@ import errno
 import fcntl
 import os
 import resource
+import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from . import formats, syscalls
+from . import formats, index, syscalls
 from .errors import UnionError, printable
 from .layer import DirFds, Layer
 from .tree import Encode, Stack, Tree
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FDS_FOR_FILES = 256
+_LOCK_SECONDS = 1.0
 _VOLATILE_MARK = (b"incompat", b"volatile", b"dirty")
 
 
@@ -76,6 +78,8 @@ def open_union(options: MountOptions, encode: Encode) -> Opened:
     )
     rename = _dir_rename(redirects, upper)
     union = Union(tree, upper, dir_rename=rename, aufs=aufs, acls=options.acl)
+    if upper is not None:
+        index.adopt(union, held[-2])
     return Opened(union, fds, warnings, held)
 
 
@@ -146,7 +150,13 @@ def _open_upper(options: MountOptions, root_fd: int, held: list[int], warnings: 
     work_fd = _prepare_work(base_fd, options)
     held.append(work_fd)
     family = formats.USER if options.userxattr else _family(work_fd)
-    upper = Upper(root_fd, work_fd, family=family, sync=options.fsync != "volatile")
+    upper = Upper(
+        root_fd,
+        work_fd,
+        family=family,
+        sync=options.fsync != "volatile",
+        strict=options.fsync == "strict",
+    )
     why = pick_whiteouts(upper)
     if why is not None:
         warnings.append(
@@ -160,14 +170,19 @@ def _open_upper(options: MountOptions, root_fd: int, held: list[int], warnings: 
 
 def _lock(fd: int, path: bytes) -> None:
     """Two unions writing one upper would corrupt it: hold an flock(2) on its directories."""
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = _lock_owner(fd)
-        by = f"process {owner}" if owner else "another process"
-        raise UnionError(
-            f"{printable(path)} is in use by a union mounted by {by}; unmount that first"
-        ) from None
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except OSError:
+            # umount(8) returns before the daemon it ends has let go.
+            if time.monotonic() > deadline:
+                break
+        time.sleep(0.01)
+    owner = _lock_owner(fd)
+    by = f"process {owner}" if owner else "another process"
+    raise UnionError(f"{printable(path)} is in use by a union mounted by {by}; unmount that first")
 
 
 def _lock_owner(fd: int) -> int | None:

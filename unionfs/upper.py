@@ -42,18 +42,26 @@ class Upper:
     """The writable layer: *root_fd* and *work_fd* (the scratch directory) on one file system.
 
     *family* is the xattr family that marks are written in; *sync* says whether copied data reaches
-    the disk before its name does.
+    the disk before its name does, *strict* whether metadata and directories of a copy-up do too.
     """
 
-    def __init__(self, root_fd: int, work_fd: int, *, family: bytes, sync: bool = True) -> None:
+    def __init__(
+        self, root_fd: int, work_fd: int, *, family: bytes, sync: bool = True, strict: bool = False
+    ) -> None:
         self.root_fd = root_fd
         self.work_fd = work_fd
         self.family = family
         self.sync = sync
+        self.strict = strict
         self.uuid = syscalls.fs_uuid(root_fd)
         self.whiteouts: Whiteouts = KernelWhiteouts(self)
         self._serial = count()
         self._tmpfile = True
+
+    def settle(self, fd: int) -> None:
+        """Put what was done to *fd* by a copy-up on disk, when that must be strict."""
+        if self.strict:
+            os.fsync(fd)
 
     # --- scratch names ---
 
