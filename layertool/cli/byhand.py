@@ -93,6 +93,8 @@ def _work_directory(upper: Path | None, work: Path | None) -> Iterator[Path | No
     """The work directory: the given one, or one of ours that is removed afterwards."""
     import shutil
 
+    from layertool.sandbox import mounts
+
     if upper is None:
         if work is not None:
             raise UsageError("--work means nothing without --upper")
@@ -101,9 +103,7 @@ def _work_directory(upper: Path | None, work: Path | None) -> Iterator[Path | No
     if work is not None:
         yield work
         return
-    ours = upper.absolute().with_name(upper.absolute().name + ".work")
-    if ours.exists():
-        raise LayertoolError(f"{ours}: is in the way; remove it, or name another with --work")
+    ours = mounts.work_beside(upper)
     try:
         yield ours
     finally:
@@ -146,8 +146,8 @@ def _mount_layers(
     from layertool.sandbox import mounts
 
     stack = _stack(layers)
-    if upper is not None and work is None:
-        work = upper.absolute().with_name(upper.absolute().name + ".work")
+    ours = mounts.work_beside(upper) if upper is not None and work is None else None
+    work = work or ours
     used = mounts.mount(stack, upper, work, at, driver)
     mounts.remember(
         mounts.Record(
@@ -156,6 +156,7 @@ def _mount_layers(
             driver=used,
             writable=upper is not None,
             layers=[str(path) for path in stack],
+            work=str(ours) if ours else None,
         )
     )
 
@@ -218,11 +219,15 @@ def umount(
 
 def _release(record: Record) -> None:
     """A mounted container becomes one that has ended; one that held no changes goes."""
+    import shutil
+
+    if record.work is not None:
+        shutil.rmtree(record.work, ignore_errors=True)
+    if record.container is None or record.root is None:
+        return
     from layertool.sandbox.state import State
     from layertool.store import Store
 
-    if record.container is None or record.root is None:
-        return
     try:
         container = Store.open(Path(record.root)).container(record.container)
     except NotFound:  # removed by hand

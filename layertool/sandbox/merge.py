@@ -55,8 +55,8 @@ def merged(
     try:
         if init is not None:
             stack.insert(0, initlayer.build(init_at, init, stack))
-        if upper is not None and layers and not any(upper.iterdir()):
-            _dress_as_root(upper, stack[0])
+        if upper is not None and stack:
+            dress_as_root(upper, stack[0])
         with _mounted(stack, upper, work, at, choose(driver, stack, upper or at), volatile):
             yield at
     finally:
@@ -64,8 +64,10 @@ def merged(
             shutil.rmtree(init_at, ignore_errors=True)
 
 
-def _dress_as_root(upper: Path, top: Path) -> None:
+def dress_as_root(upper: Path, top: Path) -> None:
     """Give a fresh upper the attributes of the root directory below it, which it will hide."""
+    if any(upper.iterdir()):
+        return
     fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         initlayer.copy_attributes(fd, upper)

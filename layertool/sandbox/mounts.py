@@ -29,7 +29,10 @@ _FUSERMOUNT_SECONDS: Final = 30
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One mount: `container` is the record in the store that keeps its layers, if there is one."""
+    """One mount: `container`, in the store `root`, keeps its layers, if it is an image.
+
+    `work` is a work directory to be removed with the mount.
+    """
 
     target: str
     source: str
@@ -38,6 +41,7 @@ class Record:
     container: str | None = None
     root: str | None = None
     layers: list[str] = field(default_factory=list)
+    work: str | None = None
 
 
 def mount(
@@ -59,6 +63,8 @@ def mount(
     for path in (upper, work):
         if path is not None:
             path.mkdir(parents=True, exist_ok=True)
+    if upper is not None and layers:
+        merge.dress_as_root(upper, layers[0])
     chosen = _choose(driver, layers, upper or at)
     if chosen == "kernel":
         try:
@@ -70,6 +76,16 @@ def mount(
     else:
         _mount_fuse(layers, upper, work, at)
     return chosen
+
+
+def work_beside(upper: Path) -> Path:
+    """The work directory for an upper for which none was named: beside it, as both must be on one
+    file system. Raises Conflict if there is one, which a mount may be using.
+    """
+    work = upper.absolute().with_name(upper.absolute().name + ".work")
+    if work.exists():
+        raise Conflict(f"{work}: is in the way; remove it if nothing uses it, or choose --work")
+    return work
 
 
 def _choose(driver: str, layers: Sequence[Path], on: Path) -> merge.Driver:
