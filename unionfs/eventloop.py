@@ -89,8 +89,9 @@ class AdaptiveLoop:
     def _announce(self) -> None:
         # The first wait is for INIT; the second means that INIT was answered.
         self._waits += 1
-        if self._waits == 2 and self._on_ready is not None:
-            self._on_ready, ready = None, self._on_ready
+        ready = self._on_ready
+        if self._waits == 2 and ready is not None:
+            self._on_ready = None
             ready()
 
     async def _sleep(self, fd: int) -> None:

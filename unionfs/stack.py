@@ -61,13 +61,14 @@ def open_union(options: MountOptions, encode: Encode) -> Opened:
     data = _open_layers(options.data_lowers, len(lowers), fds, held, aufs=aufs)
     top: Layer | None = None
     upper: Upper | None = None
+    base_fd = -1
     if options.upper is not None:
         root_fd = _open_dir(options.upper, "upperdir")
         held.append(root_fd)
         top = Layer(root_fd, -1, options.upper, fds, aufs=aufs)
         top.noatime = os.O_NOATIME if options.noatime else 0
         if options.work is not None and not options.read_only:
-            upper = _open_upper(options, root_fd, held, warnings)
+            upper, base_fd = _open_upper(options, root_fd, held, warnings)
     redirects = options.redirect_dir
     tree = Tree(
         Stack(top, lowers, data),
@@ -79,7 +80,7 @@ def open_union(options: MountOptions, encode: Encode) -> Opened:
     rename = _dir_rename(redirects, upper)
     union = Union(tree, upper, dir_rename=rename, aufs=aufs, acls=options.acl)
     if upper is not None:
-        index.adopt(union, held[-2])
+        index.adopt(union, base_fd)
     return Opened(union, fds, warnings, held)
 
 
@@ -100,10 +101,10 @@ def _open_layers(
     paths: tuple[bytes, ...], first: int, fds: DirFds, held: list[int], *, aufs: bool
 ) -> tuple[Layer, ...]:
     layers = []
-    for index, path in enumerate(paths, first):
+    for place, path in enumerate(paths, first):
         fd = _open_lower(path)
         held.append(fd)
-        layers.append(Layer(fd, index, path, fds, aufs=aufs))
+        layers.append(Layer(fd, place, path, fds, aufs=aufs))
     return tuple(layers)
 
 
@@ -141,7 +142,9 @@ def _cannot_open(path: bytes, option: str, error: OSError) -> UnionError:
 # --- upper and work ---
 
 
-def _open_upper(options: MountOptions, root_fd: int, held: list[int], warnings: list[str]) -> Upper:
+def _open_upper(
+    options: MountOptions, root_fd: int, held: list[int], warnings: list[str]
+) -> tuple[Upper, int]:
     assert options.upper is not None and options.work is not None
     base_fd = _open_dir(options.work, "workdir")
     held.append(base_fd)
@@ -165,7 +168,7 @@ def _open_upper(options: MountOptions, root_fd: int, held: list[int], warnings: 
         )
     if options.volatile:
         _mark_volatile(work_fd)
-    return upper
+    return upper, base_fd
 
 
 def _lock(fd: int, path: bytes) -> None:

@@ -295,6 +295,8 @@ class Union:
         new: bytes,
     ) -> None:
         upper, promoter = self.writable()
+        if isinstance(node, Dir) and node.parts and self.dir_rename is DirRename.REFUSE:
+            raise _fail(errno.EXDEV)
         self._check_types(node, target, new)
         self._bring_up(node, old_parent, new_parent, new)
         new_fd = promoter.directory(new_parent)
