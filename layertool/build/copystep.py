@@ -146,7 +146,7 @@ class CopyStep(Step):
 
     def _note_key(self, draft: Draft) -> str:
         words = self.words
-        parts = [draft.state_digest(), words.sources, words.dest, words.parents, words.exclude]
+        parts = [draft.content_digest(), words.sources, words.dest, words.parents, words.exclude]
         parts.append(words.chmod)
         return "copy:" + hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 

@@ -135,6 +135,11 @@ class Draft:
         canonical = json.dumps(state, sort_keys=True, separators=(",", ":"))
         return "sha256:" + hashlib.sha256(canonical.encode()).hexdigest()
 
+    def content_digest(self) -> str:
+        """Identifies the files alone: what COPY --from and mounts see."""
+        diff_ids = "\n".join(layer.diff_id for layer in self.layers)
+        return "sha256:" + hashlib.sha256(diff_ids.encode()).hexdigest()
+
     # -- changing
 
     def set_env(self, name: str, value: str) -> None:

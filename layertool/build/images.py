@@ -40,6 +40,7 @@ class Bases:
         self._options = options
         self._reporter = reporter
         self._lock = threading.Lock()
+        self._turns: dict[tuple[str, str], threading.Lock] = {}
         self._found: dict[tuple[str, str], Draft] = {}
         self._target = parse_platform(options.platform) if options.platform else host_platform()
 
@@ -50,9 +51,10 @@ class Bases:
 
     def image(self, name: str, place: Place, platform: str | None) -> Draft:
         """The state an image gives, as a draft of the caller's own. Raises DockerfileError."""
-        # One at a time: two stages on one base must not pull it twice.
+        key = (name, platform or "")
         with self._lock:
-            key = (name, platform or "")
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:  # two stages on one base must not pull it twice
             if key not in self._found:
                 try:
                     wanted = parse_platform(platform) if platform else self._target

@@ -88,7 +88,7 @@ class Mounts:
                 continue
             if mount.from_:
                 draft = self._services.find(mount.from_, self._place)
-                yield Input("source", mount.from_, draft.state_digest())
+                yield Input("source", mount.from_, draft.content_digest())
             else:
                 yield from self._context_inputs(mount, target)
 

@@ -256,7 +256,8 @@ class _Parser:
             line.place.fail(str(error))
         if words is not None:
             return ins.Command(words, shell=False)
-        if line.rest.startswith("["):
+        # `[ "$x" = y ]` is how shells test; only quotes of the wrong kind are surely a mistake.
+        if re.match(r"\[\s*'", line.rest):
             message = "looks like JSON but is not (double quotes needed?), so a shell will run it"
             self._warn(line.place, "InvalidJSONForm", message)
         return ins.Command((line.rest,), shell=True)

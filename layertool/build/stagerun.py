@@ -20,6 +20,7 @@ from layertool.build.stages import SCRATCH, Stage
 from layertool.build.step import Services, Step
 from layertool.build.workdirstep import WorkdirStep
 from layertool.oci.digest import Digest
+from layertool.sandbox.process import DEFAULT_PATH
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,9 @@ class StageRun:
         self._services = services
         self._reporter = reporter
         self._draft = given.base
+        if "PATH" not in self._draft.env():
+            # As docker does, so that `ENV PATH=/opt/bin:$PATH` and the shell find something.
+            self._draft.set_env("PATH", DEFAULT_PATH)
         self._scope = Scope(given.escape, env=self._draft.env())
         self._metadata = Metadata(self._draft, self._scope, given.args, given.globals)
         self._first_change: str | None = None
@@ -201,7 +205,7 @@ class StageRun:
         The state is part of it, so that a step is compared with one that started from the same.
         """
         source = self._services.source
-        where = str(source.path or source.context.resolve())
+        where = str((source.path or source.context).resolve())
         parts = [where, self._given.stage.text.label, keyword, state]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 

@@ -64,7 +64,7 @@ COPIES = {
     "json form": 'COPY ["with space", "/j/"]\n' + check("[ -f '/j/with space' ]"),
     "through a link in the image": "RUN mkdir /real && ln -s real /link\nCOPY a /link/\n"
     + check("[ -f /real/a ] && [ -L /link ]"),
-    "a link leading out stays in": "RUN ln -s ../../../../../../tmp/out /out\nCOPY a /out/\n"
+    "a link leading out stays in": "RUN mkdir -p /tmp/out && ln -s ../../../tmp/out /out\nCOPY a /out/\n"
     + check("[ -f /tmp/out/a ]"),
     "symlink in a directory is kept": "COPY links /k\n"
     + check('[ "$(readlink /k/rel)" = target ]'),
@@ -85,7 +85,7 @@ RUNS = {
     "json form": 'RUN ["touch", "/a b"]\n' + check("[ -f '/a b' ]"),
     "shell": 'SHELL ["/bin/sh", "-ec"]\nRUN false || true; touch /x\n' + check("[ -f /x ]"),
     "heredoc": "RUN <<EOF\nset -e\nV=1\necho $V > /x\nEOF\n" + check('[ "$(cat /x)" = 1 ]'),
-    "heredoc as a program": "RUN <<EOF\n#!/bin/busybox awk -f\nBEGIN { exit 0 }\nEOF\n",
+    "heredoc as a program": "RUN <<EOF\n#!/bin/awk -f\nBEGIN { exit 0 }\nEOF\n",
     "heredoc on stdin": "RUN cat > /x <<-EOF\n\tone\nEOF\n" + check('[ "$(cat /x)" = one ]'),
     "env and arg": "ARG A=a\nENV E=e\n" + check('[ "$A$E" = ae ]'),
     "env beats arg": "ENV E=env\nARG E=arg\n" + check('[ "$E" = env ]'),
@@ -94,7 +94,7 @@ RUNS = {
     "user": "USER app\n" + check('[ "$(id -u):$(id -g)" = 1000:1000 ] && [ "$HOME" = /home/app ]'),
     "user and group": "USER 5:6\n" + check('[ "$(id -u):$(id -g)" = 5:6 ]'),
     "stdin is empty": check('[ -z "$(cat)" ]'),
-    "no network": "RUN --network=none " + '[ "$(ls /sys/class/net)" = lo ]\n',
+    "no network": "RUN --network=none " + '[ "$(grep -c : /proc/net/dev)" = 1 ]\n',
     "deleting": "RUN touch /gone\nRUN rm /gone\n" + check("[ ! -e /gone ]"),
     "replacing a directory": "RUN mkdir -p /d/a\nRUN rm -r /d && mkdir /d && touch /d/b\n"
     + check('[ "$(ls /d)" = b ]'),
@@ -269,8 +269,8 @@ def test_secrets_stay_out(bench: Bench, tmp_path: Path) -> None:
         "FROM base\n"
         "RUN --mount=type=secret,id=f [ $(cat /run/secrets/f) = swordfish ]"
         ' && [ "$(stat -c %a /run/secrets/f)" = 400 ]\n'
-        "RUN --mount=type=secret,id=e,env=TOKEN [ $TOKEN = trout ]\n"
-        "RUN --mount=type=secret,id=e,target=/s grep -q trout /s\n"
+        "RUN --mount=type=secret,id=e,env=TOKEN [ ${#TOKEN} = 5 ]\n"
+        "RUN --mount=type=secret,id=e,target=/s grep -q ^t.*t$ /s\n"
         "RUN [ ! -e /s ] && [ ! -e /run/secrets ]\n",
         "--secret",
         f"id=f,src={tmp_path}/file",
@@ -281,13 +281,18 @@ def test_secrets_stay_out(bench: Bench, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.status != 0  # FISH is not set yet
     bench.env["FISH"] = "trout"
-    again = bench.layertool(
-        "build", "--secret", f"id=f,src={tmp_path}/file", "--secret", "id=e,env=FISH", "."
-    )
+    words = ["--secret", f"id=f,src={tmp_path}/file", "--secret", "id=e,env=FISH"]
+    again = bench.layertool("build", *words, ".")
     assert again.status == 0, again.err
-    raw = (bench.root / "blobs/sha256" / again.image.removeprefix("sha256:")).read_bytes()
-    assert b"trout" not in raw
-    assert b"swordfish" not in raw
+    assert "trout" not in again.err + str(bench.config(again.image))
+    found = subprocess.run(
+        ["grep", "-rlE", "trout|swordfish", str(bench.root)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert found.stdout == ""
 
 
 def test_onbuild(bench: Bench) -> None:
@@ -506,7 +511,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     try:
         bench = Bench(disk / "store", context)
         bench.make_base()
-        done = bench.build("FROM base\nRUN head -c 60000000 /dev/zero > /big\n")
+        done = bench.build("FROM base\nRUN dd if=/dev/zero of=/big bs=1M count=60\n")
         assert done.status == 1
         assert "No space left" in done.err
         bench.write("big", b"x" * 40_000_000)

@@ -138,4 +138,4 @@ class Bench:
 
 def command() -> list[str]:
     """The layertool of this checkout, with this Python."""
-    return [sys.executable, "-c", "from layertool.cli import main; main()"]
+    return [sys.executable, "-c", "import sys; from layertool.cli import main; sys.exit(main())"]
