@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import os
 import stat
 import tarfile
@@ -11,12 +10,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from layertool.archive import Compression, extract_layer, open_decompressor, sniff
-from layertool.archive.limits import Limits
+from layertool.archive import extract_layer, open_decompressor
 from layertool.errors import LayertoolError
 from layertool.store.trees import remove_tree
 
-_HEAD = 64 << 10  # compressed bytes enough for the first header of any of the formats
 _BLOCK = 512
 
 
@@ -28,23 +25,27 @@ def is_regular(info: os.stat_result) -> bool:
 def is_archive(fd: int) -> bool:
     """Whether a file is a tar, compressed or not, by its content. Leaves the position at 0."""
     os.lseek(fd, 0, os.SEEK_SET)
-    head = os.read(fd, _HEAD)
-    os.lseek(fd, 0, os.SEEK_SET)
-    if sniff(head) is not Compression.NONE:
-        head = _first_block(head)
     try:
-        tarfile.TarInfo.frombuf(head[:_BLOCK], "utf-8", "surrogateescape")
-    except tarfile.HeaderError:
-        return False
-    return True
+        return _is_header(_first_block(fd))
+    finally:
+        os.lseek(fd, 0, os.SEEK_SET)
 
 
-def _first_block(head: bytes) -> bytes:
+def _first_block(fd: int) -> bytes:
+    """The first block of the file when it is uncompressed, as far as it can be."""
     try:
-        with open_decompressor(io.BytesIO(head), Limits()) as stream:
+        with os.fdopen(os.dup(fd), "rb") as file, open_decompressor(file) as stream:
             return stream.read(_BLOCK)
     except (LayertoolError, OSError, EOFError, ValueError):
         return b""
+
+
+def _is_header(block: bytes) -> bool:
+    try:
+        tarfile.TarInfo.frombuf(block, "utf-8", "surrogateescape")
+    except tarfile.HeaderError:
+        return False
+    return True
 
 
 def unpack(stream: BinaryIO, target_fd: int, name: str) -> None:
