@@ -57,7 +57,6 @@ class FileHashes:
             oldest = self._today - _KEEP_DAYS
             for table in ("hashes", "notes"):
                 self._database.execute(f"DELETE FROM {table} WHERE used < ?", (oldest,))
-            self._database.commit()
             self._database.close()
 
     def of(self, tree: Tree, entry: Entry) -> str:
@@ -113,7 +112,8 @@ def _open(path: Path) -> sqlite3.Connection:
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=30, check_same_thread=False)
+    # Each change on its own: a transaction over the whole build would keep other builds waiting.
+    database = sqlite3.connect(path, timeout=30, check_same_thread=False, isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
     database.execute("PRAGMA synchronous = OFF")
     database.executescript(_SCHEMA)
