@@ -50,6 +50,15 @@ COPIES = {
     "symlink as a source is followed": "COPY links/rel /f\n" + check("[ -f /f ] && [ ! -L /f ]"),
     "from a stage by name, owner kept": "RUN mkdir /o && touch /o/f && chown 5:6 /o/f\n"
     "FROM base\nCOPY --from=0 /o /o\n" + check('[ "$(stat -c %u:%g /o/f)" = 5:6 ]'),
+    "a link in a stage stays in the stage": "RUN ln -s / /evil && echo mine > /mark\n"
+    "FROM base\nCOPY --from=0 /evil/mark /evil /got/\n"
+    + check("[ -f /got/mark ] && [ ! -e /got/context ]"),
+    "a fifo in a stage": "RUN mkfifo /fifo\nFROM base\nCOPY --from=0 /fifo /f\n"
+    + check("[ -p /f ]"),
+    "a hard link in a stage": "RUN mkdir /h && echo x > /h/a && ln /h/a /h/b\n"
+    "FROM base\nCOPY --from=0 /h /h\n" + check("[ /h/a -ef /h/b ]"),
+    "set-id bits in a stage": "RUN echo x > /x && chmod 6755 /x\nFROM base\n"
+    "COPY --from=0 /x /x\n" + check('[ "$(stat -c %a /x)" = 6755 ]'),
     "from an image": "COPY --from=base /etc/passwd /p\n" + check("grep -q app /p"),
     "add unpacks a tar": "ADD t.tar.gz /u/\n" + check("[ -f /u/in/file ]"),
     "add keeps a tar": "ADD --unpack=false t.tar.gz /u/\n" + check("[ -f /u/t.tar.gz ]"),
