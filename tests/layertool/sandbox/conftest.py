@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from sandboxtest import BUSYBOX, Sandbox, account, busybox_root, require
+from sandboxtest import BUSYBOX, Sandbox, account, busybox_root, require, room
+
+__all__ = ["room"]
 
 MakeSandbox = Callable[..., Sandbox]
-
-
-@pytest.fixture
-def room(request: pytest.FixtureRequest) -> Iterator[Path]:
-    """A directory that every user may reach: pytest's own is for its owner only."""
-    path = Path(tempfile.mkdtemp(prefix="layertool-test-", dir="/var/tmp"))
-    path.chmod(0o755)
-    yield path
-    # A user's container may have left directories that only it could delete.
-    shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture

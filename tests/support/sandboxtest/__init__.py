@@ -9,6 +9,7 @@ import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -170,3 +171,13 @@ def busybox_root(at: Path) -> Path:
     (at / "etc/group").write_text(GROUP)
     (at / "data/file").write_text("from the image\n")
     return at
+
+
+@pytest.fixture
+def room() -> Iterator[Path]:
+    """A directory that every user may reach: pytest's own is for its owner only."""
+    path = Path(tempfile.mkdtemp(prefix="layertool-test-", dir="/var/tmp"))
+    path.chmod(0o755)
+    yield path
+    # A user's container may have left directories that only it could delete.
+    shutil.rmtree(path, ignore_errors=True)

@@ -1,0 +1,5 @@
+"""Fixtures for tests of whole commands."""
+
+from sandboxtest import room
+
+__all__ = ["room"]
