@@ -74,8 +74,13 @@ class _Pull:
                 lease.add(diff_id)
             self._fetch_all(layers)
             return self._store.put_image(
-                manifest.raw, raw_config, names=[self._reference], media_type=manifest.media_type
+                manifest.raw, raw_config, names=self._names(), media_type=manifest.media_type
             )
+
+    def _names(self) -> list[Reference]:
+        """What the image is called here; one asked for by digest alone is found by its digest."""
+        tag = self._reference.tag
+        return [self._reference.with_tag(tag)] if tag is not None else []
 
     def _fetch_all(self, layers: Sequence[tuple[Descriptor, Digest]]) -> None:
         """All layers, a few at a time; the first failure stops the others."""

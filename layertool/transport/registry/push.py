@@ -9,6 +9,7 @@ from functools import partial
 
 from layertool.errors import BadImage, NotFound
 from layertool.oci.digest import Digest
+from layertool.oci.media import is_nondistributable
 from layertool.oci.model import Descriptor
 from layertool.oci.names import Reference
 from layertool.store import Image, Store
@@ -81,7 +82,7 @@ class _Push:
     def _blobs(self) -> list[Descriptor]:
         """Layers and config, each once; layers that may not be distributed stay where they are."""
         manifest = self._image.manifest
-        layers = [layer for layer in manifest.layers if not layer.urls]
+        layers = [layer for layer in manifest.layers if not is_nondistributable(layer.mediaType)]
         return list({blob.digest: blob for blob in [*layers, manifest.config]}.values())
 
     def _check_complete(self, blobs: Sequence[Descriptor]) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from registrytest.debian import PASSWORD, USER, RunningRegistry
-from registrytest.fake import FakeRegistry
 
 
 class Shell:
