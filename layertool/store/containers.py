@@ -1,0 +1,243 @@
+"""Containers in the store: a record, an upper and its work directory, a lock that tells the truth."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from layertool.errors import Ambiguous, Conflict, NotFound, StoreError, UsageError
+from layertool.oci.digest import Digest
+from layertool.store.database import Database
+from layertool.store.layout import Layout
+from layertool.store.locks import is_held
+from layertool.store.records import Image
+from layertool.store.trees import remove_tree
+
+_ADJECTIVES = [
+    "brave",
+    "calm",
+    "clever",
+    "eager",
+    "fancy",
+    "gentle",
+    "happy",
+    "jolly",
+    "keen",
+    "kind",
+    "lively",
+    "lucky",
+    "merry",
+    "nice",
+    "proud",
+    "quick",
+    "quiet",
+    "sharp",
+    "shiny",
+    "silly",
+    "sunny",
+    "swift",
+    "tidy",
+    "vivid",
+    "warm",
+    "wise",
+    "witty",
+    "young",
+    "zesty",
+]
+_NOUNS = [
+    "otter",
+    "heron",
+    "maple",
+    "cedar",
+    "falcon",
+    "badger",
+    "beaver",
+    "willow",
+    "robin",
+    "lynx",
+    "marten",
+    "osprey",
+    "alder",
+    "hazel",
+    "salmon",
+    "plover",
+    "thistle",
+    "juniper",
+    "sparrow",
+    "dolphin",
+    "gecko",
+    "kestrel",
+    "lapwing",
+    "magpie",
+    "puffin",
+    "raven",
+]
+_NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
+
+
+class Container:
+    """One container. `config` is its record (JSON); `save` writes it back in one step."""
+
+    def __init__(self, containers: Containers, row: dict[str, Any], config: dict[str, Any]) -> None:
+        self._containers = containers
+        self.id: str = row["id"]
+        self.name: str = row["name"]
+        self.image_id: Digest | None = Digest(row["image_id"]) if row["image_id"] else None
+        self.created: float = row["created"]
+        """Seconds since the epoch."""
+        self.config = config
+        self.dir: Path = containers.layout.container(self.id)
+
+    @property
+    def upper(self) -> Path:
+        """The container's own changes: the writable layer."""
+        return self.dir / "upper"
+
+    @property
+    def work(self) -> Path:
+        return self.dir / "work"
+
+    @property
+    def merged(self) -> Path:
+        """Where the union is mounted while the container runs."""
+        return self.dir / "merged"
+
+    @property
+    def running(self) -> bool:
+        """Whether somebody holds the lock; true also right after a crash of that somebody."""
+        return is_held(self.dir / "lock")
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the container while it runs. Raises `Conflict` when it does already."""
+        fd = os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Conflict(f"container {self.name} is running: stop it first") from None
+            yield
+        finally:
+            os.close(fd)
+
+    def save(self) -> None:
+        """Write `config`, replacing the old record in one step."""
+        path = self.dir / "config.json"
+        temporary = path.with_suffix(".new")
+        with open(temporary, "w", encoding="utf-8") as file:
+            json.dump(self.config, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+
+    def remove(self) -> None:
+        """Delete the container with its changes."""
+        self._containers.remove(self)
+
+
+class Containers:
+    """All containers of a store."""
+
+    def __init__(self, layout: Layout, database: Database) -> None:
+        self.layout = layout
+        self._database = database
+
+    def create(self, image: Image | None, *, name: str | None, config: dict[str, Any]) -> Container:
+        """A new container. Raises `Conflict` when the name is taken, `UsageError` for a bad one."""
+        if name is not None:
+            _check_name(name)
+        identifier = secrets.token_hex(32)
+        directory = self.layout.container(identifier)
+        chosen = name or self._free_name()
+        image_digest = None if image is None else image.manifest_digest
+        with self._database.transaction() as connection:
+            taken = connection.execute(
+                "SELECT id FROM containers WHERE name = ?", (chosen,)
+            ).fetchone()
+            if taken is not None:
+                raise Conflict(
+                    f"the name {chosen} is in use by container {taken['id'][:12]}: "
+                    f"remove it (layertool rm {chosen}) or choose another"
+                )
+            connection.execute(
+                "INSERT INTO containers VALUES (?, ?, ?, ?)",
+                (identifier, chosen, image_digest, time.time()),
+            )
+            directory.mkdir(mode=0o711)
+            for part in ("upper", "work", "merged"):
+                (directory / part).mkdir(mode=0o755)
+            row = self._rows(connection, "WHERE containers.id = ?", identifier)[0]
+        container = Container(self, row, dict(config))
+        container.save()
+        return container
+
+    def all(self) -> list[Container]:
+        """Newest first."""
+        return [self._load(row) for row in self._rows(None, "ORDER BY containers.created DESC")]
+
+    def find(self, name_or_id: str) -> Container:
+        """By name, id, or a prefix of the id. Raises `NotFound` or `Ambiguous`."""
+        rows = self._rows(
+            None, "WHERE containers.name = ? OR containers.id = ?", name_or_id, name_or_id
+        )
+        if not rows and name_or_id and set(name_or_id) <= set("0123456789abcdef"):
+            rows = self._rows(
+                None, "WHERE substr(containers.id, 1, ?) = ?", len(name_or_id), name_or_id
+            )
+        if not rows:
+            raise NotFound(f"no such container: {name_or_id}: see layertool ps -a")
+        if len(rows) > 1:
+            raise Ambiguous(f"{name_or_id} fits {len(rows)} containers: give more of the id")
+        return self._load(rows[0])
+
+    def remove(self, container: Container) -> None:
+        if container.running:
+            raise Conflict(f"container {container.name} is running: stop it first")
+        with self._database.transaction() as connection:
+            connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
+        try:
+            remove_tree(container.dir)
+        except OSError as error:
+            raise StoreError(f"{container.dir}: {error.strerror}: remove it by hand") from None
+
+    def _rows(self, connection: Any, clause: str, *parameters: object) -> list[dict[str, Any]]:
+        sql = (
+            "SELECT containers.*, images.id AS image_id FROM containers "
+            "LEFT JOIN images ON images.digest = containers.image " + clause
+        )
+        if connection is not None:
+            rows = connection.execute(sql, parameters).fetchall()
+        else:
+            rows = self._database.query(sql, parameters)
+        return [dict(row) for row in rows]
+
+    def _load(self, row: dict[str, Any]) -> Container:
+        path = self.layout.container(row["id"]) / "config.json"
+        try:
+            config = json.loads(path.read_bytes())
+        except (OSError, ValueError):
+            config = {}  # killed before the record was written: it can still be removed
+        return Container(self, row, config)
+
+    def _free_name(self) -> str:
+        taken = {row["name"] for row in self._database.query("SELECT name FROM containers")}
+        for _ in range(100):
+            name = f"{random.choice(_ADJECTIVES)}_{random.choice(_NOUNS)}"
+            if name not in taken:
+                return name
+        return f"{name}_{secrets.token_hex(3)}"
+
+
+def _check_name(name: str) -> None:
+    if not name or not set(name) <= _NAME_CHARS or not name[0].isalnum():
+        raise UsageError(
+            f"container name {name!r}: only letters, digits, and then also _ . - are allowed"
+        )
