@@ -21,65 +21,16 @@ from layertool.store.locks import is_held
 from layertool.store.records import Image
 from layertool.store.trees import remove_tree
 
-_ADJECTIVES = [
-    "brave",
-    "calm",
-    "clever",
-    "eager",
-    "fancy",
-    "gentle",
-    "happy",
-    "jolly",
-    "keen",
-    "kind",
-    "lively",
-    "lucky",
-    "merry",
-    "nice",
-    "proud",
-    "quick",
-    "quiet",
-    "sharp",
-    "shiny",
-    "silly",
-    "sunny",
-    "swift",
-    "tidy",
-    "vivid",
-    "warm",
-    "wise",
-    "witty",
-    "young",
-    "zesty",
-]
-_NOUNS = [
-    "otter",
-    "heron",
-    "maple",
-    "cedar",
-    "falcon",
-    "badger",
-    "beaver",
-    "willow",
-    "robin",
-    "lynx",
-    "marten",
-    "osprey",
-    "alder",
-    "hazel",
-    "salmon",
-    "plover",
-    "thistle",
-    "juniper",
-    "sparrow",
-    "dolphin",
-    "gecko",
-    "kestrel",
-    "lapwing",
-    "magpie",
-    "puffin",
-    "raven",
-]
+_ADJECTIVES = (
+    "brave", "calm", "clever", "eager", "fancy", "gentle", "happy", "jolly", "keen", "kind",
+    "lively", "lucky", "merry", "nice", "proud", "quick", "quiet", "sharp", "shiny", "silly",
+    "sunny", "swift", "tidy", "vivid", "warm", "wise", "witty", "young", "zesty",
+)  # fmt: skip
+_NOUNS = (
+    "otter", "heron", "maple", "cedar", "falcon", "badger", "beaver", "willow", "robin",
+    "lynx", "marten", "osprey", "alder", "hazel", "salmon", "plover", "thistle", "juniper",
+    "sparrow", "dolphin", "gecko", "kestrel", "lapwing", "magpie", "puffin", "raven",
+)  # fmt: skip
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
