@@ -15,6 +15,7 @@ import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from layertool.archive.owner import OVERRIDE, Override
 from layertool.build.modes import Chmod
 from layertool.build.selection import Item, Selection
 from layertool.build.tree import Tree
@@ -24,8 +25,6 @@ from layertool.sandbox.inroot import open_path
 _CHUNK = 1 << 20
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-# Where one id is mapped, chown to another is refused; the layer then gets its owner from here.
-OVERRIDE_XATTR = "user.containers.override_stat"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,15 +124,16 @@ class Writer:
             return
         info = item.entry.info
         with self._directory(target) as fd:
-            self._own(fd, self._owner(tree, info))
-            os.fchmod(fd, self._mode(stat.S_IMODE(info.st_mode), True))
+            mode = self._mode(stat.S_IMODE(info.st_mode), True)
+            self._own(fd, self._owner(tree, item), mode)
+            os.fchmod(fd, mode)
         self._times.append((target, info.st_mtime_ns))
 
     def _copy_link(self, tree: Tree, item: Item, target: str) -> None:
         parent, name = self._place(target)
         os.symlink(tree.read_link(item.entry.path), name, dir_fd=parent)
         info = item.entry.info
-        self._own_link(parent, name, self._owner(tree, info))
+        self._own_link(parent, name, self._owner(tree, item))
         times = (info.st_mtime_ns, info.st_mtime_ns)
         os.utime(name, ns=times, dir_fd=parent, follow_symlinks=False)
 
@@ -148,7 +148,7 @@ class Writer:
                 raise LayertoolError(f"{item.entry.path}: changed during the build; build again")
             with self._new_file(target) as fd:
                 self._copy_bytes(source, fd, target)
-                owner = self._owner(tree, info)
+                owner = self._owner(tree, item)
                 self._finish_file(fd, stat.S_IMODE(info.st_mode), owner, None)
                 # Capabilities after the owner, times after everything.
                 _set_xattrs(fd, tree.xattrs(item.entry.path), target)
@@ -166,7 +166,7 @@ class Writer:
             os.mknod(name, info.st_mode, info.st_rdev, dir_fd=parent)
         except PermissionError:
             raise LayertoolError(f"{target}: making a device needs root") from None
-        self._own_link(parent, name, self._owner(tree, info))
+        self._own_link(parent, name, self._owner(tree, item))
 
     def _link(self, earlier: str, target: str) -> bool:
         """Make a hard link, as the source has it; False when that is not possible."""
@@ -197,31 +197,34 @@ class Writer:
         chmod = self.attributes.chmod
         return mode if chmod is None else chmod(mode, directory)
 
-    def _owner(self, tree: Tree, info: os.stat_result) -> tuple[int, int]:
+    def _owner(self, tree: Tree, item: Item) -> tuple[int, int]:
         if self.attributes.owner is not None:
             return self.attributes.owner
-        return (info.st_uid, info.st_gid) if tree.keep_ids else (0, 0)
+        return tree.owner(item.entry) if tree.keep_ids else (0, 0)
 
     def _finish_file(
         self, fd: int, mode: int, owner: tuple[int, int], mtime_ns: int | None
     ) -> None:
         """Owner first: chown(2) takes set-id bits and capabilities away."""
-        self._own(fd, self.attributes.owner or owner)
-        os.fchmod(fd, self._mode(mode, False))
+        mode = self._mode(mode, False)
+        self._own(fd, self.attributes.owner or owner, mode)
+        os.fchmod(fd, mode)
         if mtime_ns is not None:
             os.utime(fd, ns=(mtime_ns, mtime_ns))
 
-    def _own(self, fd: int, owner: tuple[int, int]) -> None:
+    def _own(self, fd: int, owner: tuple[int, int], mode: int) -> None:
         info = os.fstat(fd)
         if (info.st_uid, info.st_gid) == owner:
+            with contextlib.suppress(OSError):  # none there, as nearly always
+                os.removexattr(fd, OVERRIDE)
             return
         try:
             os.fchown(fd, *owner)
         except OSError as error:
             if error.errno not in (errno.EPERM, errno.EINVAL):
                 raise
-            mode = stat.S_IMODE(info.st_mode)
-            os.setxattr(fd, OVERRIDE_XATTR, f"{owner[0]}:{owner[1]}:{mode:04o}".encode())
+            # Where one id is mapped there is no other; packing takes the owner from this note.
+            os.setxattr(fd, OVERRIDE, Override(*owner, mode).encode())
 
     def _own_link(self, parent: int, name: str, owner: tuple[int, int]) -> None:
         try:
@@ -338,7 +341,7 @@ class Writer:
         except OSError as error:
             raise _cannot_write(walked, error) from None
         fd = os.open(name, _DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
-        self._own(fd, self.attributes.owner or (0, 0))
+        self._own(fd, self.attributes.owner or (0, 0), 0o755)
         os.fchmod(fd, 0o755)  # whatever our umask is
         return fd
 

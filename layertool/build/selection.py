@@ -154,7 +154,7 @@ def _fingerprint(tree: Tree, item: Item, hashes: FileHashes, chmod: Chmod | None
         # The mode that the layer will have: the host's own must not decide about the cache
         # (buildx #1311).
         mode = chmod(mode, item.entry.is_dir)
-    ids = f" {info.st_uid}:{info.st_gid}" if tree.keep_ids else ""
+    ids = " {}:{}".format(*tree.owner(item.entry)) if tree.keep_ids else ""
     if stat.S_ISLNK(info.st_mode):
         return f"link{ids} -> {tree.read_link(item.entry.path)}"
     if stat.S_ISREG(info.st_mode):

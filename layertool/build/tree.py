@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
+from layertool.archive.owner import OVERRIDE, Override, Owner, default_owner
 from layertool.build.gopath import compile_match, has_wildcards, inside
 from layertool.build.ignore import Ignore, Verdict
 from layertool.errors import LayertoolError, NotFound
@@ -69,6 +70,7 @@ class Tree:
     ) -> None:
         self.what = what
         self.keep_ids = keep_ids
+        self._remembers_ids = keep_ids and default_owner() is Owner.RECORD
         self.ignore = ignore or Ignore()
         self._root = root
         try:
@@ -238,6 +240,19 @@ class Tree:
         for name, info in children:
             path = _join(parent.path, name)
             yield Entry(path, info, self.ignore.step(path, parent.verdict))
+
+    def owner(self, entry: Entry) -> tuple[int, int]:
+        """Whose a file is; where ids cannot be set the true ones are in an attribute."""
+        info = entry.info
+        if self._remembers_ids:
+            try:
+                place = f"/proc/self/fd/{self.fd}/{entry.path}"
+                noted = Override.decode(os.getxattr(place, OVERRIDE, follow_symlinks=False))
+            except OSError:
+                noted = None
+            if noted is not None:
+                return noted.uid, noted.gid
+        return info.st_uid, info.st_gid
 
     def xattrs(self, path: str) -> dict[str, bytes]:
         """The extended attributes that travel with a file (capabilities, `user.*`)."""
