@@ -161,9 +161,7 @@ def _mount_layers(
     )
 
 
-def _mount_image(
-    context: typer.Context, image_name: str, at: Path, *, rw: bool, driver: str
-) -> None:
+def _mount_image(image_name: str, at: Path, *, rw: bool, driver: str) -> None:
     """A container's record keeps the image from being removed while it is mounted."""
     from layertool.cli.containers import create
     from layertool.sandbox import mounts

@@ -1,0 +1,5 @@
+"""Fixtures for whole stories."""
+
+from sandboxtest import room
+
+__all__ = ["room"]
