@@ -7,19 +7,16 @@ ACL, so owner, then mode, then xattrs; times last. (chown(2), capabilities(7), a
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from layertool.archive import headers, whiteouts
 from layertool.archive.headers import Entry
 from layertool.archive.owner import OVERRIDE, Override, Owner, set_owner
 
 # Labels and ACLs of the machine that packed mean nothing on this one.
-_OF_THE_HOST = frozenset(
-    {b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"}
-)
+OF_THE_HOST = frozenset({b"security.selinux", b"security.ima", b"security.evm", b"system.nfs4_acl"})
 _UNSETTABLE = (errno.EPERM, errno.EOPNOTSUPP, errno.EINVAL, errno.EACCES, errno.E2BIG)
 _KINDS = {
     headers.FILE: stat.S_IFREG,
@@ -123,17 +120,7 @@ class Attributes:
 
     def _name_on_disk(self, name: bytes) -> bytes | None:
         """None for what must not come from an archive: it would lie to the tools that read it."""
-        if name in _OF_THE_HOST or name == OVERRIDE or name.startswith(whiteouts.FUSE_OVERLAYFS):
+        if name in OF_THE_HOST or name == OVERRIDE or name.startswith(whiteouts.FUSE_OVERLAYFS):
             return None
         escaped = whiteouts.escape(name)
         return escaped if self._escaped or escaped == name else None
-
-
-def xattrs_hash(xattrs: Mapping[bytes, bytes]) -> bytes:
-    """A hash over all names and values, for the index; b"" for none."""
-    if not xattrs:
-        return b""
-    digest = hashlib.sha256()
-    for name, value in sorted(xattrs.items()):
-        digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
-    return digest.digest()

@@ -294,6 +294,32 @@ class _Unclosing(io.RawIOBase):
         return len(data)
 
 
+class _Blocks(io.RawIOBase):
+    """Passes on blocks of one size, so that the output does not show how it was written."""
+
+    def __init__(self, stream: BinaryIO, size: int) -> None:
+        self._stream = stream
+        self._size = size
+        self._pending = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any, /) -> int:
+        self._pending += data
+        whole = len(self._pending) - len(self._pending) % self._size
+        for at in range(0, whole, self._size):
+            self._stream.write(bytes(self._pending[at : at + self._size]))
+        del self._pending[:whole]
+        return len(data)
+
+    def close(self) -> None:
+        if not self.closed:
+            self._stream.write(bytes(self._pending))
+            self._stream.close()
+        super().close()
+
+
 def _gzip_writer(stream: BinaryIO, level: int) -> BinaryIO:
     unclosing = cast(IO[bytes], _Unclosing(stream))
     try:
@@ -302,12 +328,10 @@ def _gzip_writer(stream: BinaryIO, level: int) -> BinaryIO:
         import gzip
 
         return cast(BinaryIO, gzip.GzipFile("", "wb", level, unclosing, mtime=0))
-    return cast(
-        BinaryIO,
-        igzip_threaded.open(  # type: ignore[no-untyped-call]
-            unclosing, "wb", compresslevel=level, threads=_threads(), block_size=_GZIP_BLOCK
-        ),
+    threaded = igzip_threaded.open(  # type: ignore[no-untyped-call]
+        unclosing, "wb", compresslevel=level, threads=_threads(), block_size=_GZIP_BLOCK
     )
+    return cast(BinaryIO, _Blocks(threaded, _GZIP_BLOCK))
 
 
 def _zstd_writer(stream: BinaryIO, level: int) -> BinaryIO:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Literal, NamedTuple
 
 from layertool.archive import headers, inside, whiteouts
-from layertool.archive.attributes import Attributes, xattrs_hash
+from layertool.archive.attributes import Attributes
 from layertool.archive.headers import Entry, shown
 from layertool.archive.index import IndexEntry, IndexWriter, Kind
 from layertool.archive.inside import Inside, Key
@@ -33,15 +33,6 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ZEROS = bytes(1 << 20)
 _MAX_DEPTH = 256  # of a tree whose deleted parts are looked for; real ones reach about 60
-_KINDS: dict[bytes, Kind] = {
-    headers.FILE: "f",
-    headers.DIRECTORY: "d",
-    headers.SYMLINK: "l",
-    headers.HARDLINK: "h",
-    headers.CHARACTER: "c",
-    headers.BLOCK_DEVICE: "b",
-    headers.FIFO: "p",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +189,7 @@ class _Extraction:
         finally:
             os.close(fd)
         self._bytes += entry.logical_size
-        if self._index is not None:
-            self._record(path, entry, sha256=digest)
+        self._record(path, entry, sha256=digest)
 
     def _directory(self, path: bytes, entry: Entry) -> None:
         # Owner only until the last pass sets the mode: its children must be writable meanwhile.
@@ -408,24 +398,8 @@ class _Extraction:
             raise
 
     def _record(self, path: bytes, entry: Entry, *, sha256: bytes = b"", link: bytes = b"") -> None:
-        if self._index is None:
-            return
-        kind = _KINDS[entry.type]
-        self._index.add(
-            IndexEntry(
-                path=path,
-                type=kind,
-                mode=entry.mode,
-                uid=entry.uid,
-                gid=entry.gid,
-                size=entry.logical_size if kind == "f" else 0,
-                mtime_ns=entry.mtime_ns,
-                sha256=sha256,
-                link=link,
-                xattrs=xattrs_hash(entry.xattrs),
-                device=(entry.major, entry.minor) if kind in ("c", "b") else None,
-            )
-        )
+        if self._index is not None:
+            self._index.add(IndexEntry.of(path, entry, sha256=sha256, link=link))
 
     def _record_mark(self, path: bytes, kind: Kind) -> None:
         if self._index is not None:

@@ -9,12 +9,15 @@ opaque directory twice: as itself and as the mark), as it is after the whole lay
 
 from __future__ import annotations
 
+import hashlib
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import BinaryIO, Literal, NamedTuple
 
 import msgspec
 
+from layertool.archive import headers
+from layertool.archive.headers import Entry
 from layertool.errors import StoreError
 
 _MAGIC = b"layertool index 1\n"
@@ -25,6 +28,17 @@ _MAX_BLOCK = 64 << 20
 Kind = Literal["f", "d", "l", "h", "c", "b", "p", "w", "o"]
 """file, directory, symlink, hard link, character and block device, fifo, whiteout (the path is
 deleted from the layers below), opaque (what the layers below have in this directory is hidden)."""
+
+
+_KINDS: dict[bytes, Kind] = {
+    headers.FILE: "f",
+    headers.DIRECTORY: "d",
+    headers.SYMLINK: "l",
+    headers.HARDLINK: "h",
+    headers.CHARACTER: "c",
+    headers.BLOCK_DEVICE: "b",
+    headers.FIFO: "p",
+}
 
 
 class IndexEntry(msgspec.Struct, array_like=True, frozen=True):
@@ -47,6 +61,24 @@ class IndexEntry(msgspec.Struct, array_like=True, frozen=True):
     """A hash over names and values of the extended attributes; empty when there are none."""
     device: tuple[int, int] | None = None
     """Major and minor number of a device."""
+
+    @classmethod
+    def of(cls, path: bytes, entry: Entry, *, sha256: bytes = b"", link: bytes = b"") -> IndexEntry:
+        """The record of a member of an archive."""
+        kind = _KINDS[entry.type]
+        return cls(
+            path=path,
+            type=kind,
+            mode=entry.mode,
+            uid=entry.uid,
+            gid=entry.gid,
+            size=entry.logical_size if kind == "f" else 0,
+            mtime_ns=entry.mtime_ns,
+            sha256=sha256,
+            link=link,
+            xattrs=xattrs_hash(entry.xattrs),
+            device=(entry.major, entry.minor) if kind in ("c", "b") else None,
+        )
 
 
 class _Removal(NamedTuple):
@@ -124,6 +156,16 @@ def read_index(file: BinaryIO) -> Iterator[IndexEntry]:
             yield from decoder.decode(block)
         except msgspec.DecodeError as error:
             raise StoreError(f"layer index: damaged: {error}") from None
+
+
+def xattrs_hash(xattrs: Mapping[bytes, bytes]) -> bytes:
+    """A hash over all names and values; b"" for none."""
+    if not xattrs:
+        return b""
+    digest = hashlib.sha256()
+    for name, value in sorted(xattrs.items()):
+        digest.update(b"%d:%s%d:%s" % (len(name), name, len(value), value))
+    return digest.digest()
 
 
 def _survivors(entries: list[IndexEntry], removals: list[_Removal]) -> Iterator[IndexEntry]:
