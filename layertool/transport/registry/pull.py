@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from layertool.errors import BadArchive, BadDigest, BadImage
 from layertool.oci.digest import Digest
@@ -135,10 +136,17 @@ class _Pull:
         )
         self._streams.add(stream)
         try:
-            self._store.put_layer(stream, descriptor, diff_id)
+            self._take(cast(BinaryIO, stream), descriptor, diff_id)
         finally:
             self._streams.discard(stream)
             stream.close()
+
+    def _take(self, stream: BinaryIO, descriptor: Descriptor, diff_id: Digest) -> None:
+        if self._store.has_layer(diff_id):
+            # The same tar in another compression: only the blob is new, for pushes to come.
+            self._store.put_blob(stream, descriptor)
+        else:
+            self._store.put_layer(stream, descriptor, diff_id)
 
 
 def _pair(manifest: Manifest, config: ImageConfig) -> list[tuple[Descriptor, Digest]]:

@@ -68,6 +68,7 @@ class FakeRegistry:
     uploads: dict[str, bytearray] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    opened: int = 0
     ranges: bool = True
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -152,7 +153,8 @@ class FakeRegistry:
         if source and digest and (source, digest) in self.blobs:
             self.blobs[repository, digest] = self.blobs[source, digest]
             return Response("", 201, {"Location": f"/v2/{repository}/blobs/{digest}"})
-        number = str(len(self.uploads) + 1)
+        self.opened += 1
+        number = str(self.opened)
         self.uploads[number] = bytearray()
         return self._accepted(repository, number)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 from pathlib import Path
@@ -9,11 +10,12 @@ from pathlib import Path
 import pytest
 from registrytest.debian import PASSWORD, USER, RunningRegistry
 from registrytest.fake import FakeRegistry, error
-from registrytest.images import OCI_MANIFEST, MadeImage, digest_of, make_image, noise
+from registrytest.images import OCI_LAYER, OCI_MANIFEST, MadeImage, digest_of, make_image, noise
 from registrytest.options import quick_options
 
 from layertool.errors import BadImage, LayertoolError, NotFound
 from layertool.oci.digest import Digest
+from layertool.oci.model import Descriptor, ImageConfig
 from layertool.oci.names import Reference
 from layertool.store import Image, Store
 from layertool.transport.registry.auth import AuthError
@@ -97,12 +99,18 @@ def test_a_digest_in_the_name_must_be_the_images(
 
 
 def test_a_missing_blob_is_found_before_anything_is_sent(
-    other_host: FakeRegistry, store: Store, image: Image
+    fake: FakeRegistry, tmp_path: Path
 ) -> None:
-    store.blob_path(Digest(digest_of(IMAGE.layers[1]))).unlink()
-    with pytest.raises(NotFound, match=rf"blob {digest_of(IMAGE.layers[1])} is not in the store"):
-        send(store, image, other_host.domain, "app:1")
-    assert other_host.seen == []
+    """A store may have a layer's tree without the compressed blob that it came from."""
+    store = Store.open(tmp_path / "trees")
+    config = ImageConfig.decode(IMAGE.config)
+    for blob, diff_id in zip(IMAGE.layers, config.rootfs.diff_ids, strict=True):
+        layer = Descriptor.of(blob, OCI_LAYER)
+        store.put_layer(io.BytesIO(blob), layer, diff_id, keep_blob=False)
+    image = store.put_image(IMAGE.manifest, IMAGE.config)
+    with pytest.raises(NotFound, match=rf"blob {digest_of(IMAGE.layers[0])} is not in the store"):
+        send(store, image, fake.domain, "app:1")
+    assert fake.seen == []
 
 
 def test_failures_leave_no_tag(other_host: FakeRegistry, store: Store, image: Image) -> None:
