@@ -17,13 +17,13 @@ pytestmark = pytest.mark.needs("root", "overlay", "bwrap")
 
 def test_hello_world_from_scratch(fresh: Bench) -> None:
     """The first Dockerfile of the seed: one static binary, run."""
-    fresh.write("hello", BUSYBOX.read_bytes(), 0o755)
+    fresh.write("busybox", BUSYBOX.read_bytes(), 0o755)
     done = fresh.build(
-        'FROM scratch\nCOPY hello /\nCMD ["/hello", "echo", "hello world"]\n', "-t", "hello"
+        'FROM scratch\nCOPY busybox /\nCMD ["/busybox", "echo", "hello world"]\n', "-t", "hello"
     )
     assert done.image.startswith("sha256:")
     config = fresh.config(done.image)
-    assert config["config"]["Cmd"] == ["/hello", "echo", "hello world"]
+    assert config["config"]["Cmd"] == ["/busybox", "echo", "hello world"]
     assert len(config["rootfs"]["diff_ids"]) == 1
     ran = fresh.layertool("run", "--rm", "hello")
     assert (ran.status, ran.out) == (0, "hello world\n")
