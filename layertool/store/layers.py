@@ -18,7 +18,7 @@ from layertool.archive import (
     IndexEntry,
     IndexWriter,
     Limits,
-    Owner,
+    default_owner,
     extract_layer,
     pack_layer,
 )
@@ -109,7 +109,7 @@ class Layers:
                     stream,
                     root_fd,
                     format="kernel",
-                    owner=Owner.KEEP if os.geteuid() == 0 else Owner.RECORD,
+                    owner=default_owner(),
                     index=index,
                     **({} if limits is None else {"limits": limits}),
                 )
