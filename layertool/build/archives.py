@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from layertool.archive import extract_layer, open_decompressor
+from layertool.archive import default_owner, extract_layer, open_decompressor
 from layertool.errors import LayertoolError
 from layertool.store.trees import remove_tree
 
@@ -51,7 +51,7 @@ def _is_header(block: bytes) -> bool:
 def unpack(stream: BinaryIO, target_fd: int, name: str) -> None:
     """Unpack into a directory that nothing in the archive can leave. Raises BadArchive."""
     try:
-        extract_layer(stream, target_fd, format="apply")
+        extract_layer(stream, target_fd, format="apply", owner=default_owner())
     except LayertoolError as error:
         raise LayertoolError(f"{name}: {error}") from None
 

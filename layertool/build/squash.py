@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from layertool.archive import extract_layer
+from layertool.archive import default_owner, extract_layer
 from layertool.build import cache
 from layertool.build.cache import Input, Record
 from layertool.build.draft import Draft, Layer
@@ -60,7 +60,7 @@ def _merge(new: list[Layer], base: Draft, services: Services) -> Layer:
                 for layer in new:
                     services.cancellation.check()
                     with services.store.open_blob(Digest(layer.digest)) as blob:
-                        extract_layer(blob, fd, format="apply")
+                        extract_layer(blob, fd, format="apply", owner=default_owner())
             finally:
                 os.close(fd)
         return services.commit(workspace)
