@@ -115,7 +115,7 @@ class _Extraction:
         for entry in self._reader:
             try:
                 self._one(entry)
-            except OSError as error:
+            except (OSError, BadArchive) as error:
                 raise _named(error, entry) from None
         self._delete()
         self._finish_directories()
@@ -442,8 +442,11 @@ def _hash_hole(digest: hashlib._Hash | None, length: int) -> None:
         length -= len(_ZEROS)
 
 
-def _named(error: OSError, entry: Entry) -> OSError | BadArchive:
-    """The error with the entry's name: the system call only knew its last component."""
+def _named(error: OSError | BadArchive, entry: Entry) -> OSError | BadArchive:
+    """The error with the entry's name: what raised it knew only a part of the path."""
+    name = shown(entry.name)
+    if isinstance(error, BadArchive):
+        return error if str(error).startswith(name) else BadArchive(f"{name}: {error}")
     if error.errno == errno.ENAMETOOLONG:
-        return BadArchive(f"{shown(entry.name)}: name too long")
-    return OSError(error.errno, error.strerror, shown(entry.name))
+        return BadArchive(f"{name}: name too long")
+    return OSError(error.errno, error.strerror, name)

@@ -16,7 +16,6 @@ import struct
 import urllib.parse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal, InvalidOperation
 
 from layertool.errors import BadArchive
 
@@ -49,6 +48,7 @@ _NS = 1_000_000_000
 #                         name mode uid gid size mtime sum type link magic version
 _HEADER = struct.Struct("100s 8s 8s 8s 12s 12s 8s c 100s 6s 2s 32s 32s 8s 8s 155s 12x")
 _CHECKSUM = slice(148, 156)
+_TIME = re.compile(rb"(-?)(\d{1,12})(?:\.(\d{0,30}))?")
 _XATTR = b"SCHILY.xattr."
 _LIBARCHIVE_XATTR = b"LIBARCHIVE.xattr."
 
@@ -291,13 +291,12 @@ def _time_ns(entry: Entry, value: bytes, empty: int) -> int:
     """Seconds with a fraction, exact: a float would lose nanoseconds."""
     if not value:
         return empty
-    try:
-        seconds = Decimal(value.decode("ascii"))
-        if not seconds.is_finite() or abs(seconds) >= 1 << 40:
-            raise InvalidOperation
-        return int((seconds * _NS).to_integral_value(rounding="ROUND_FLOOR"))
-    except (InvalidOperation, UnicodeDecodeError):
-        raise BadArchive(f"{shown(entry.name)}: extended header: mtime is not a time") from None
+    match = _TIME.fullmatch(value)
+    if match is None:
+        raise BadArchive(f"{shown(entry.name)}: extended header: mtime is not a time")
+    sign, seconds, fraction = match.groups(default=b"")
+    ns = int(seconds) * _NS + int(fraction[:9].ljust(9, b"0"))
+    return -ns if sign else ns
 
 
 def _base64(entry: Entry, value: bytes) -> bytes:

@@ -274,5 +274,5 @@ def _not_walkable(path: bytes, error: OSError) -> BadArchive | OSError:
         errno.EXDEV: "leads out of the root",
     }
     if error.errno in reasons:
-        return BadArchive(f"{shown(path)}: parent directory {reasons[error.errno]}")
+        return BadArchive(f"directory {shown(path)} {reasons[error.errno]}")
     return error
