@@ -391,6 +391,25 @@ def test_killed_builds_can_be_repeated(bench: Bench) -> None:
     assert bench.layertool("gc").status == 0
 
 
+def test_many_builds_at_once(bench: Bench) -> None:
+    """The same and different steps from several processes: all succeed, each result is whole."""
+    furnish(bench)
+    shared = "FROM base\nCOPY . /all\nRUN echo shared > /s\n"
+    running = []
+    for number in range(4):
+        (bench.context / f"D{number}").write_text(f"{shared}RUN echo {number} > /n\n")
+        words = [*command(), "--root", str(bench.root), "build", "-f", f"D{number}", "."]
+        running.append(
+            subprocess.Popen(
+                words, cwd=bench.context, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            )
+        )
+    for process in running:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert len(bench.config(out.strip())["rootfs"]["diff_ids"]) == 6
+
+
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     """A store on a small tmpfs: the step fails, nothing is stored, and there is room again."""
     context, disk = tmp_path / "context", tmp_path / "disk"
