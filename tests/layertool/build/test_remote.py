@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from buildtest import Bench
 from pytest_httpserver import HTTPServer
 from werkzeug import Request, Response
 
@@ -128,3 +129,25 @@ def test_a_redirect_is_followed(httpserver: HTTPServer, hashes: FileHashes, tmp_
 )
 def test_file_name(url: str, name: str | None) -> None:
     assert remote.file_name(url) == name
+
+
+@pytest.mark.needs("root", "overlay", "bwrap")
+def test_add_of_a_url(bench: Bench, httpserver: HTTPServer) -> None:
+    serve(httpserver, modified="Wed, 21 Oct 2015 07:28:00 GMT")
+    url = httpserver.url_for("/f")
+    text = (
+        f"FROM base\nADD {url} /d/\nADD --checksum={DIGEST} --chmod=644 {url} /named\n"
+        'RUN [ "$(stat -c %a:%Y /d/f)" = 600:1445412480 ] && [ "$(stat -c %a /named)" = 644 ]\n'
+    )
+    done = bench.build(text)
+    assert done.status == 0, done.err
+    assert bench.build(text).ran == []
+
+
+@pytest.mark.needs("root", "overlay", "bwrap")
+def test_add_with_a_wrong_checksum(bench: Bench, httpserver: HTTPServer) -> None:
+    serve(httpserver)
+    wrong = "sha256:" + "0" * 64
+    done = bench.build(f"FROM base\nADD --checksum={wrong} {httpserver.url_for('/f')} /\n")
+    assert done.status == 1
+    assert f"digest mismatch: expected {wrong}, got {DIGEST}" in done.err.splitlines()[-1]
