@@ -52,6 +52,8 @@ class Retry:
         Raises RegistryError when the server asks for a longer wait than `longest`, Cancelled when
         `stop` is set meanwhile.
         """
+        if self.stop.is_set():
+            raise Cancelled("stopped") from failure
         if attempt >= self.attempts:
             raise failure
         delay = self._delay(failure, attempt)
