@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NoReturn
 
+from layertool.build.text import visible
 from layertool.errors import LayertoolError
 
 # Longer instructions (RUN with twenty continuation lines) are cut in messages, never in history.
@@ -26,7 +27,7 @@ class Place:
     @property
     def short(self) -> str:
         """The text on one line, cut to what fits in a message."""
-        text = " ".join(self.text.split())
+        text = visible(" ".join(self.text.split()))
         return text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
 
 

@@ -11,7 +11,6 @@ from layertool.build.gopath import clean
 from layertool.build.ignore import Ignore
 from layertool.build.modes import Chmod
 from layertool.build.tree import Entry, Match, Tree
-from layertool.errors import NotFound
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +70,6 @@ def select(
             empty.append(source)
         for match, base in found:
             items += _take(tree, match, base, excluded)
-    if not items and not empty and not count:
-        raise NotFound(f"no source to copy from {tree.what}")
     into_directory = parents or count > 1 or names_directory(dest)
     return Selection(tree, tuple(_unique(items)), into_directory, tuple(empty))
 

@@ -24,3 +24,12 @@ def printable(line: str) -> str:
     return "".join(
         char if char.isprintable() or char == "\t" else "\N{REPLACEMENT CHARACTER}" for char in line
     )
+
+
+def visible(text: str) -> str:
+    """A name or an instruction with its control characters and stray bytes spelled out."""
+    return "".join(char if char.isprintable() else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode("ascii")

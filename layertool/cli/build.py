@@ -221,6 +221,7 @@ def list_files(
     from pathlib import Path
 
     from layertool.build.context import WHAT, find_ignore, list_context
+    from layertool.build.text import visible
     from layertool.build.tree import Tree
 
     root = Path(directory)
@@ -232,7 +233,7 @@ def list_files(
         return
     sent = [item for item in listed if item.sent]
     for item in listed:
-        path = item.path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        path = visible(item.path)
         if why:
             print(f"{'+' if item.sent else '-'} {path}" + (f"  ({item.rule})" if item.rule else ""))
         elif item.sent:

@@ -247,6 +247,14 @@ def test_target_labels_and_names(bench: Bench) -> None:
         assert bench.inspect(name)
 
 
+def test_platform(bench: Bench) -> None:
+    text = "FROM scratch\nARG TARGETARCH\nARG TARGETVARIANT\nENV A=$TARGETARCH V=$TARGETVARIANT\n"
+    done = bench.build(text, "--platform", "linux/arm/v7")
+    document = bench.config(done.image)
+    assert (document["architecture"], document["variant"]) == ("arm", "v7")
+    assert document["config"]["Env"][-2:] == ["A=arm", "V=v7"]
+
+
 def test_history_names_every_step(bench: Bench) -> None:
     furnish(bench)
     done = bench.build("FROM base\nARG V=1\nCOPY a /\nRUN echo $V\nUSER app\nCMD echo hi\n")

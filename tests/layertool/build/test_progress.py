@@ -10,7 +10,7 @@ import pytest
 
 from layertool.build import output
 from layertool.build.progress import StepLog, StepName, make_reporter
-from layertool.build.text import human_bytes, printable
+from layertool.build.text import human_bytes, printable, visible
 
 STEP = StepName("web", 2, 7, "RUN make")
 
@@ -120,3 +120,7 @@ def test_lines(written: bytes, lines: list[str]) -> None:
     assert list(output.lines(reader)) == lines
     with pytest.raises(OSError):
         os.fstat(reader)
+
+
+def test_names_cannot_drive_the_terminal() -> None:
+    assert visible("a\x1b[2Jb\nc\udcff é") == "a\\x1b[2Jb\\nc\\udcff é"

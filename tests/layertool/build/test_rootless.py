@@ -82,6 +82,19 @@ def test_run_with_ranges(ranges: Bench, name: str) -> None:
     build_row(ranges, RUNS[name])
 
 
+@pytest.mark.needs("fuse")
+def test_our_union_with_one_id(single: Bench) -> None:
+    done = single.build(
+        "FROM base\nRUN rm /etc/group && mkdir /n && echo x > /n/y\n"
+        "RUN [ ! -e /etc/group ] && [ -f /n/y ]\n",
+        "--driver",
+        "fuse",
+        "--no-cache",
+    )
+    assert done.status == 0, done.err
+    assert single.leftovers() == []
+
+
 def test_owners_reach_the_image_with_one_id(single: Bench) -> None:
     """chown is not possible there, but the layer says whose the file is."""
     single.write("a", "a")
