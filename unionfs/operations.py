@@ -31,6 +31,9 @@ R = TypeVar("R")
 
 THREAD_COPY_BYTES = 4 << 20
 """A copy-up of more than this goes to a thread, so that other requests go on meanwhile."""
+MAX_READ = 1 << 20
+"""What the kernel asks for at most in one request (FUSE_MAX_MAX_PAGES)."""
+_SMALL_READ = 16 << 10
 _BLOCK = 4096
 
 
@@ -120,6 +123,7 @@ class Operations(pyfuse3.Operations):
         self._listings: dict[int, tuple[Dir, list[bytes]]] = {}
         self._next_listing = 1
         self._copying: dict[Node, trio.Lock] = {}
+        self._buffer = memoryview(bytearray(MAX_READ))
         self._absent = EntryAttributes()
         self._absent.st_ino = 0
         self._absent.entry_timeout = timeout
@@ -299,7 +303,11 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        return os.pread(self._nodes[fh].fd, size, off)
+        if size <= _SMALL_READ:
+            return os.pread(self._nodes[fh].fd, size, off)
+        # One buffer for all: pyfuse3 sends it before anybody else runs, and it stays in the cache.
+        view = self._buffer[:size]
+        return cast(bytes, view[: os.preadv(self._nodes[fh].fd, (view,), off)])
 
     @guarded
     async def write(self, fh: int, off: int, buf: bytes) -> int:

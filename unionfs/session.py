@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_NOATIME = 1, 2, 4, 8, 1024
-READAHEAD_KIB = 1024
+READAHEAD_KIB = 256
 
 
 def run(options: MountOptions, *, foreground: bool, debug: bool) -> int:
