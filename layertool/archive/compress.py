@@ -20,7 +20,9 @@ from layertool.errors import BadArchive
 CHUNK = 1 << 20
 """Bytes that are read, inflated and handed on at a time."""
 
-_HEAD = 16
+_HEAD = 512
+_MAGIC = 16
+_USTAR = slice(257, 262)
 # The decoder allocates a window of this many bits at most (128 MiB); frames may ask for 2 GiB.
 _ZSTD_WINDOW_LOG = 27
 _LZMA_MEMORY = 256 << 20
@@ -44,8 +46,10 @@ class Compression(enum.Enum):
 
 
 def sniff(head: bytes) -> Compression:
-    """The compression that the first bytes show; 16 of them are enough."""
-    if head.startswith(b"\x1f\x8b"):
+    """The compression that the first bytes show; 512 of them leave no doubt."""
+    if head[_USTAR] == b"ustar":
+        return Compression.NONE  # whatever the name of its first file looks like
+    if head.startswith(b"\x1f\x8b\x08"):
         return Compression.GZIP
     if head.startswith((b"\x28\xb5\x2f\xfd", *_ZSTD_SKIPPABLE)):
         return Compression.ZSTD
@@ -199,14 +203,14 @@ class _Inflating(io.RawIOBase):
         """After the end of a member: another one, padding of zeros, or the end."""
         assert self._decoder is not None and self._make is not None
         rest = self._decoder.unused_data + self._pending
-        if len(rest) < _HEAD:
-            more = _read_up_to(self._stream, _HEAD - len(rest))
+        if len(rest) < _MAGIC:
+            more = _read_up_to(self._stream, _MAGIC - len(rest))
             self._taken += len(more)
             rest += more
         self._pending = rest
         if not rest or not rest.strip(b"\0"):
             self._skip_padding()
-        elif sniff(rest) is self._compression:
+        elif sniff(rest[:_MAGIC]) is self._compression:
             self._decoder = self._make()
         else:
             raise BadArchive(f"garbage after the end of the {self._compression.value} data")
