@@ -1,19 +1,22 @@
 """The Dockerfiles that the project started from, run for real.
 
 By default apt installs from a repository that the test makes, on a Debian cut out of this machine;
-with LAYERTOOL_TEST_MIRROR=1 a debootstrap of the machine's mirror and the real packages are used.
+with LAYERTOOL_TEST_MIRROR=1 it is a debootstrap of the mirror, and the real packages.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from buildtest import Bench, debian
+from debianrootfs import rootfs_tar
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,20 +35,6 @@ CMD ["bash"]
 """
 
 
-def real_rootfs(work: Path) -> Path:
-    """A minbase system from the mirror that this machine uses, its package lists included."""
-    tree = work / "debootstrap"
-    words = ["debootstrap", "--variant=minbase", "bookworm", str(tree)]
-    subprocess.run(words, check=True, timeout=1200, stdout=subprocess.DEVNULL)
-    subprocess.run(
-        ["tar", "--create", "--file", str(work / "rootfs.tar"), "-C", str(tree), "."],
-        check=True,
-        timeout=300,
-    )
-    subprocess.run(["rm", "-rf", "--one-file-system", str(tree)], check=True, timeout=300)
-    return work / "rootfs.tar"
-
-
 @pytest.fixture(scope="module")
 def debian_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     """A store with the images `debian` and `seed`."""
@@ -54,7 +43,7 @@ def debian_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     context.mkdir()
     bench = Bench(work / "store", context)
     if MIRROR:
-        real_rootfs(context)
+        shutil.copy(rootfs_tar(), context / "rootfs.tar")
         base = bench.build(BASE + "RUN apt-get update\n", "-t", "debian")
     else:
         scratch = work / "scratch"
@@ -128,8 +117,6 @@ def test_three_images_share_the_base_and_sizes_add_up(debian_bench: Bench) -> No
 
 
 def test_a_repeated_build_is_fast_and_the_same(debian_bench: Bench) -> None:
-    import time
-
     start = time.monotonic()
     again = debian_bench.build(SEED)
     assert time.monotonic() - start < 1

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 BUSYBOX = Path("/bin/busybox")
-TIMEOUT = 120  # seconds
+# A build that installs real packages from a mirror takes minutes.
+TIMEOUT = 1200 if os.environ.get("LAYERTOOL_TEST_MIRROR") == "1" else 120  # seconds
 # A root file system of one static binary; every test of a shell builds on it.
 BASE = """FROM scratch
 COPY busybox /bin/busybox

@@ -52,7 +52,7 @@ COPIES = {
     "FROM base\nCOPY --from=0 /o /o\n" + check('[ "$(stat -c %u:%g /o/f)" = 5:6 ]'),
     "a link in a stage stays in the stage": "RUN ln -s / /evil && echo mine > /mark\n"
     "FROM base\nCOPY --from=0 /evil/mark /evil /got/\n"
-    + check("[ -f /got/mark ] && [ ! -e /got/context ]"),
+    + check("[ -f /got/mark ] && [ -f /got/bin/busybox ]"),
     "a fifo in a stage": "RUN mkfifo /fifo\nFROM base\nCOPY --from=0 /fifo /f\n"
     + check("[ -p /f ]"),
     "a hard link in a stage": "RUN mkdir /h && echo x > /h/a && ln /h/a /h/b\n"
