@@ -16,6 +16,31 @@ from typer.core import TyperGroup
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
 
+# An ordinary user's store holds files of subordinate ids, which only root of that user's namespace
+# can make, read and delete. These commands need no such file, or act on the processes of another
+# namespace before they do (and then enter one themselves).
+_OUTSIDE_NAMESPACE = frozenset(
+    [
+        "chroot",
+        "commit",
+        "context",
+        "doctor",
+        "exec",
+        "kill",
+        "login",
+        "logout",
+        "logs",
+        "mount",
+        "mounts",
+        "pack",
+        "ps",
+        "rm",
+        "stop",
+        "umount",
+        "unpack",
+        "wait",
+    ]
+)
 _EPILOG = "Example: layertool import debian.tar --name debian"
 
 
@@ -81,6 +106,7 @@ def _show_version(wanted: bool) -> None:
 
 
 def _global_options(
+    context: typer.Context,
     root: Annotated[
         Path | None,
         typer.Option(help="The store; default $LAYERTOOL_ROOT, else a directory of the user."),
@@ -94,3 +120,7 @@ def _global_options(
     if root is not None:
         # The environment reaches helper processes too; `Store.open()` reads it.
         os.environ["LAYERTOOL_ROOT"] = os.fspath(root.absolute())
+    if os.geteuid() != 0 and context.invoked_subcommand not in _OUTSIDE_NAMESPACE:
+        from layertool.sandbox.namespaces import enter_for_files
+
+        enter_for_files()

@@ -60,8 +60,8 @@ def commit(
     The base's config and history are kept as they are. With `squash` the whole merged view becomes
     one layer instead. A running container is committed as it is now.
     """
-    namespaces.enter_for_files()
     _flush(container)
+    namespaces.enter_for_files()
     draft = _draft(base)
     apply_changes(draft, flags.changes)
     if flags.author:
@@ -72,6 +72,7 @@ def commit(
         if flags.squash:
             new = _pack_everything(store, container, base)
             draft.layers.clear()
+            draft.base.clear()
             draft.document.pop("history", None)
         else:
             new = store.commit_layer(container.upper)
@@ -113,7 +114,10 @@ def _draft(base: Image | None) -> Draft:
         Layer(descriptor.mediaType, descriptor.digest, descriptor.size, diff_id)
         for descriptor, diff_id in pairs
     ]
-    return Draft.derive(base.config.raw, layers, {"digest": base.manifest_digest})
+    origin = {"digest": str(base.manifest_digest)}
+    if base.names:
+        origin["name"] = str(base.names[0])
+    return Draft.derive(base.config.raw, layers, origin)
 
 
 def _layer(new: NewLayer) -> Layer:

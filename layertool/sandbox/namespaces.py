@@ -80,13 +80,23 @@ def enter() -> Mapping:
 
 
 def enter_for_files() -> None:
-    """Enter only where it is needed to reach all files of a container: not as root.
+    """Enter where that is needed to make, read and delete files of several owners.
 
-    An ordinary user's containers hold files of subordinate ids, which only root of such a
-    namespace may read and delete.
+    That is: for an ordinary user with subordinate ids. Without them all files are the user's own.
     """
-    if os.geteuid() != 0:
+    if os.geteuid() != 0 and granted_ids(os.geteuid()) is not None:
         enter()
+
+
+def granted_ids(uid: int) -> tuple[SubordinateIds, SubordinateIds] | None:
+    """The user and group ids that a user may map, None unless there are both."""
+    try:
+        user = pwd.getpwuid(uid).pw_name
+    except KeyError:
+        user = str(uid)
+    uids = subordinate_ids(Path("/etc/subuid"), user, uid)
+    gids = subordinate_ids(Path("/etc/subgid"), user, uid)
+    return None if uids is None or gids is None else (uids, gids)
 
 
 def _enter_user_namespace() -> Mapping:
@@ -120,14 +130,10 @@ class _IdMapper:
     @classmethod
     def prepare(cls, uid: int) -> _IdMapper | None:
         """Fork the child; None when the user has no ranges."""
-        try:
-            user = pwd.getpwuid(uid).pw_name
-        except KeyError:
-            user = str(uid)
-        uids = subordinate_ids(Path("/etc/subuid"), user, uid)
-        gids = subordinate_ids(Path("/etc/subgid"), user, uid)
-        if uids is None or gids is None:
+        granted = granted_ids(uid)
+        if granted is None:
             return None
+        uids, gids = granted
         target, gid = os.getpid(), os.getegid()
         ready, go = os.pipe()
         pid = os.fork()

@@ -228,7 +228,7 @@ def test_diff(layertool: Program) -> None:
         "C /data",
         "D /data/file",
         "C /etc",
-        "C /etc/hostname",
+        "A /etc/hostname",
         "C /root",
     ]
     assert {"kind": "D", "path": "/data/file"} in layertool.json("diff", "--json", "busy")
