@@ -46,6 +46,8 @@ class State:
             record = json.loads((directory / _FILE).read_text())
         except (OSError, ValueError):
             return cls()
+        if not isinstance(record, dict):
+            return cls()
         known = {entry.name for entry in dataclasses.fields(cls)}
         values: dict[str, Any] = {key: value for key, value in record.items() if key in known}
         state = cls(**values)

@@ -1,0 +1,70 @@
+"""Logs keep every byte, in order, by stream."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from pathlib import Path
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from layertool.sandbox import logs
+
+
+def record(directory: Path, pieces: list[tuple[str, bytes]]) -> None:
+    """Write pieces through pipes, one after the other, as a payload would."""
+    pipes = {stream: os.pipe() for stream in ("stdout", "stderr")}
+    writer = threading.Thread(target=_write, args=({s: p[1] for s, p in pipes.items()}, pieces))
+    writer.start()
+    logs.record(directory, {reader: stream for stream, (reader, _) in pipes.items()})
+    writer.join()
+    for reader, _ in pipes.values():
+        os.close(reader)
+
+
+def _write(ends: dict[str, int], pieces: list[tuple[str, bytes]]) -> None:
+    for stream, data in pieces:
+        os.write(ends[stream], data)
+    for end in ends.values():
+        os.close(end)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["stdout", "stderr"]), st.binary(min_size=1)), max_size=8)
+)
+def test_every_byte_survives(tmp_path_factory: object, pieces: list[tuple[str, bytes]]) -> None:
+    directory = tmp_path_factory.mktemp("log")  # type: ignore[attr-defined]
+    record(directory, pieces)
+    for stream in ("stdout", "stderr"):
+        kept = b"".join(piece.data for piece in logs.read(directory) if piece.stream == stream)
+        assert kept == b"".join(data for name, data in pieces if name == stream)
+
+
+def test_form_is_dockers(tmp_path: Path) -> None:
+    record(tmp_path, [("stderr", b"x\n")])
+    (line,) = (tmp_path / logs.FILE).read_text().splitlines()
+    entry = json.loads(line)
+    assert (entry["log"], entry["stream"]) == ("x\n", "stderr")
+    assert entry["time"].endswith("Z")
+
+
+def test_no_log(tmp_path: Path) -> None:
+    assert list(logs.read(tmp_path)) == []
+
+
+def test_following_sees_what_comes_later(tmp_path: Path) -> None:
+    record(tmp_path, [("stdout", b"one")])
+    asked = []
+
+    def still_running() -> bool:
+        asked.append(None)
+        if len(asked) == 1:
+            record(tmp_path, [("stdout", b"two")])
+        return len(asked) < 3
+
+    assert b"".join(piece.data for piece in logs.read(tmp_path, still_running=still_running)) == (
+        b"onetwo"
+    )
