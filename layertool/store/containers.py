@@ -31,6 +31,7 @@ _NOUNS = (
     "lynx", "marten", "osprey", "alder", "hazel", "salmon", "plover", "thistle", "juniper",
     "sparrow", "dolphin", "gecko", "kestrel", "lapwing", "magpie", "puffin", "raven",
 )  # fmt: skip
+_ASKING_SECONDS = 0.1
 _NAME_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")
 
 
@@ -71,10 +72,8 @@ class Container:
         """Hold the container while it runs. Raises `Conflict` when it does already."""
         fd = os.open(self.dir / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            try:
-                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise Conflict(f"container {self.name} is running: stop it first") from None
+            if not _lock_soon(fd):
+                raise Conflict(f"container {self.name} is running: stop it first")
             yield
         finally:
             os.close(fd)
@@ -185,6 +184,19 @@ class Containers:
             if name not in taken:
                 return name
         return f"{name}_{secrets.token_hex(3)}"
+
+
+def _lock_soon(fd: int) -> bool:
+    """Lock, waiting out somebody who only asks whether the lock is held; False for a holder."""
+    deadline = time.monotonic() + _ASKING_SECONDS
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
 
 
 def _check_name(name: str) -> None:

@@ -55,8 +55,11 @@ def _acquire(path: Path, operation: int) -> int:
 
 
 def is_held(path: Path) -> bool:
-    """Whether some process has `path` locked. Only a snapshot."""
-    fd = _try(path)
+    """Whether some process has `path` locked. Only a snapshot.
+
+    Asked with a shared lock: those who ask at the same time must not take each other for holders.
+    """
+    fd = _try(path, fcntl.LOCK_SH)
     if fd is not None:
         os.close(fd)
     return fd is None and path.exists()
@@ -74,14 +77,14 @@ def discard_if_free(path: Path) -> bool:
     return True
 
 
-def _try(path: Path) -> int | None:
+def _try(path: Path, operation: int = fcntl.LOCK_EX) -> int | None:
     """The descriptor of the lock, or None: held by another, or there is no such file."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(fd, operation | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(fd)
         return None
