@@ -122,36 +122,37 @@ class _Walk:
                 os.close(fd)
 
     def _follow(self, path: bytes) -> None:
-        pending = path.split(b"/")[::-1]
+        # Components still to go, last first, and whether a missing one may be made: not those of
+        # a link's target. A packer writes files under real paths, so no honest archive needs the
+        # place that a link to nowhere points to.
+        pending = [(part, self._create) for part in reversed(path.split(b"/"))]
         while pending:
-            component = pending.pop()
+            component, create = pending.pop()
             if component in (b"", b"."):
                 continue
             if component == b"..":
                 if len(self._levels) > 1:
                     os.close(self._levels.pop())
                 continue
-            target = self._enter(component)
+            target = self._enter(component, create)
             if target is None:
                 continue
             self._links += 1
             if self._links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-            # A packer writes a file under its real path: a link to nowhere is not the way to one.
-            self._create = False
             if target.startswith(b"/"):
                 while len(self._levels) > 1:
                     os.close(self._levels.pop())
-            pending += target.split(b"/")[::-1]
+            pending += [(part, False) for part in reversed(target.split(b"/"))]
 
-    def _enter(self, component: bytes) -> bytes | None:
+    def _enter(self, component: bytes, create: bool) -> bytes | None:
         """Go one level down; the target instead when the component is a symlink."""
         here = self._levels[-1]
         try:
             self._levels.append(os.open(component, _DIRECTORY, dir_fd=here))
             return None
         except FileNotFoundError:
-            if not self._create:
+            if not create:
                 raise
             os.mkdir(component, 0o755, dir_fd=here)
             self._levels.append(os.open(component, _DIRECTORY, dir_fd=here))
