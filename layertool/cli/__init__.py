@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from collections.abc import Sequence
 
 from layertool.errors import LayertoolError
@@ -58,6 +57,8 @@ def _unexpected(error: Exception) -> int:
     if type(error).__name__ == "Abort":
         return _fail("interrupted", _INTERRUPTED)
     if os.environ.get("LAYERTOOL_DEBUG"):
+        import traceback
+
         traceback.print_exc()
     return _fail(
         f"internal error: {type(error).__name__}: {_one_line(error)}; "
