@@ -114,8 +114,9 @@ def fs_uuid(fd: int) -> bytes:
 def inode_flags(fd: int) -> int:
     """FS_*_FL flags (chattr(1)) of the open file *fd*; 0 where the file system has none."""
     try:
-        return int(struct.unpack("=l", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(8)))[0]) & 0xFFFFFFFF
-    except (OSError, struct.error):
+        # Declared as a long, written as an int (ioctl_iflags(2)).
+        return int(struct.unpack_from("=I", fcntl.ioctl(fd, _FS_IOC_GETFLAGS, bytes(8)))[0])
+    except OSError:
         return 0
 
 

@@ -126,7 +126,7 @@ class Union:
         if setgid and stat.S_ISDIR(mode):
             bits |= stat.S_ISGID
         if caller.uid == self._own[0] and (setgid or caller.gid == self._own[1]):
-            return Birth(bits)
+            return Birth(bits, default_acl=default)
         gid = self.tree.stat(parent).st_gid if setgid else caller.gid
         return Birth(bits, caller.uid, gid, default)
 
