@@ -52,6 +52,18 @@ class Attributes:
         if entry.xattrs:
             self._xattrs(fd, entry, follow=True)
 
+    def clear(self, fd: int) -> None:
+        """Remove the extended attributes of a directory that gets those of an entry instead."""
+        try:
+            names = os.listxattr(fd)
+        except OSError as error:
+            if error.errno in _UNSETTABLE:
+                return
+            raise
+        for name in names:
+            if os.fsencode(name) not in OF_THE_HOST:
+                os.removexattr(fd, name)
+
     def to_name(self, parent_fd: int, name: bytes, entry: Entry) -> None:
         """For symlinks and special files, which cannot be opened harmlessly; times included."""
         self._owner_of_name(parent_fd, name, entry)

@@ -267,6 +267,7 @@ class _Extraction:
         _, fd = self._make(path, _new_file)
         try:
             self._attributes.placeholder(fd, entry)
+            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
             os.close(fd)
         self._record(path, entry)
@@ -376,6 +377,8 @@ class _Extraction:
                 info = os.fstat(fd)
                 # A later entry may have put another directory, or a way to one, at this path.
                 if (info.st_dev, info.st_ino) == key:
+                    if not self._is_layer:
+                        self._attributes.clear(fd)
                     self._attributes.to_open(fd, entry)
                     os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
             except OSError as error:

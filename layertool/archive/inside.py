@@ -15,6 +15,7 @@ from collections import OrderedDict
 
 from layertool.archive.headers import shown
 from layertool.archive.limits import MAX_COMPONENT
+from layertool.archive.whiteouts import PREFIX
 from layertool.errors import BadArchive
 
 _SYS_OPENAT2 = 437  # the same on every architecture of Linux
@@ -182,7 +183,8 @@ def clean(name: bytes, limit: int) -> bytes:
     for part in parts:
         if part == b"..":
             raise BadArchive(f"{shown(name)}: path leads out of the archive (..)")
-        if len(part) > MAX_COMPONENT:
+        # The name of a whiteout is longer than what it deletes; it need not exist on disk.
+        if len(part.removeprefix(PREFIX)) > MAX_COMPONENT:
             raise BadArchive(f"{shown(name)}: a part of the path is longer than {MAX_COMPONENT}")
     return b"/".join(parts)
 

@@ -15,7 +15,7 @@ import queue
 import stat
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO, NamedTuple, cast
 
 from layertool.archive import headers, inside, whiteouts
@@ -125,7 +125,8 @@ class _Packing:
         self._whole_tree = whole_tree
         self._exclude = exclude
         self._index = index
-        self._first_names: dict[tuple[int, int], bytes] = {}
+        # The first entry of each inode that has more names.
+        self._linked: dict[tuple[int, int], Entry] = {}
         self.entries = 0
         self.bytes = 0
         self.warnings: list[str] = []
@@ -154,18 +155,13 @@ class _Packing:
             return True
         if stat.S_ISSOCK(node.info.st_mode):
             self.warnings.append(f"{shown(node.path)}: is a socket, which a layer cannot hold")
-        elif node.info.st_nlink > 1 and self._is_known(node):
-            self._hardlink(node.path, node.info)
+        elif (first := self._linked.get((node.info.st_dev, node.info.st_ino))) is not None:
+            self._hardlink(node.path, first)
         elif stat.S_ISREG(node.info.st_mode):
             self._file(node.path)
         else:
             self._special(node.path, node.info)
         return False
-
-    def _is_known(self, node: _Node) -> bool:
-        assert node.info is not None
-        key = (node.info.st_dev, node.info.st_ino)
-        return self._first_names.setdefault(key, node.path) != node.path
 
     def _directory(self, path: bytes, info: os.stat_result) -> None:
         fd, _ = self._inside.directory(path, create=False)
@@ -200,6 +196,11 @@ class _Packing:
         finally:
             os.close(fd)
         self._record(path, entry, sha256=digest)
+        self._remember(info, entry)
+
+    def _remember(self, info: os.stat_result, entry: Entry) -> None:
+        if info.st_nlink > 1:
+            self._linked[info.st_dev, info.st_ino] = entry
 
     def _data(self, fd: int, entry: Entry) -> bytes:
         """Copy the file; its SHA-256 when there is an index to keep it."""
@@ -219,11 +220,10 @@ class _Packing:
         self.bytes += entry.size
         return digest.digest() if digest is not None else b""
 
-    def _hardlink(self, path: bytes, info: os.stat_result) -> None:
-        entry = self._entry(path, info, {})
-        entry.type = headers.HARDLINK
-        entry.link = self._first_names[(info.st_dev, info.st_ino)]
-        self._emit(path, entry, link=entry.link)
+    def _hardlink(self, path: bytes, first: Entry) -> None:
+        link = first.name
+        entry = replace(first, name=path, type=headers.HARDLINK, size=0, link=link, xattrs={})
+        self._emit(path, entry, link=link)
 
     def _special(self, path: bytes, info: os.stat_result) -> None:
         parent, name = inside.split(path)
@@ -235,6 +235,7 @@ class _Packing:
         else:
             entry.major, entry.minor = os.major(info.st_rdev), os.minor(info.st_rdev)
         self._emit(path, entry, link=entry.link)
+        self._remember(info, entry)
 
     def _whiteout(self, path: bytes) -> None:
         parent, name = inside.split(path)

@@ -49,7 +49,13 @@ class AufsMarkers:
     """Plain files, for file systems and users that allow no more."""
 
     def whiteout(self, parent_fd: int, name: bytes) -> None:
-        _empty_file(parent_fd, PREFIX + name)
+        try:
+            _empty_file(parent_fd, PREFIX + name)
+        except OSError as error:
+            # Names of more than 251 bytes leave no room for the prefix; every union reads this.
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            _device(parent_fd, name)
 
     def opaque(self, directory_fd: int) -> None:
         _empty_file(directory_fd, OPAQUE_NAME)
@@ -63,8 +69,7 @@ class KernelMarkers:
 
     def whiteout(self, parent_fd: int, name: bytes) -> None:
         try:
-            # Allowed without privileges in a user namespace since Linux 5.8.
-            os.mknod(name, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=parent_fd)
+            _device(parent_fd, name)
         except OSError as error:
             if error.errno not in _CANNOT:
                 raise
@@ -101,6 +106,11 @@ def unescape(name: bytes) -> bytes | None:
             inner = name[len(family) :]
             return family + inner[len(b"overlay.") :] if inner.startswith(b"overlay.") else None
     return None if name.startswith(FUSE_OVERLAYFS) else name
+
+
+def _device(parent_fd: int, name: bytes) -> None:
+    # Allowed without privileges in a user namespace since Linux 5.8.
+    os.mknod(name, stat.S_IFCHR, _WHITEOUT_DEVICE, dir_fd=parent_fd)
 
 
 def _empty_file(parent_fd: int, name: bytes) -> None:
