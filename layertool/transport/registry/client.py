@@ -157,7 +157,11 @@ class Client:
         """`scheme://host`: found out on the first use."""
         with self._lock:
             if self._base is None:
-                self._base = self._first_contact()
+                try:
+                    self._base = self._first_contact()
+                except Unreachable as failure:
+                    # Nothing has ever answered there: a wrong name or port, not a bad moment.
+                    raise RegistryError(str(failure)) from failure
             return self._base
 
     def close(self) -> None:

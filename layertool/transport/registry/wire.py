@@ -6,6 +6,7 @@ go, what is asked again and what a digest is taken over is decided one level up.
 
 from __future__ import annotations
 
+import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -225,6 +226,8 @@ def _network_errors(url: str) -> Iterator[None]:
     except exceptions.SSLError as error:
         raise _tls_failure(where, error) from error
     except exceptions.NameResolutionError as error:
+        if _lookup_may_work_later(error):
+            raise TransientError(f"{where}: the name server does not answer") from error
         raise Unreachable(f"{where}: host not found; check the registry's name") from error
     except exceptions.NewConnectionError as error:
         raise Unreachable(f"{where}: cannot connect: {_reason(error)}") from error
@@ -238,6 +241,12 @@ def _network_errors(url: str) -> Iterator[None]:
         raise TransientError(f"{where}: connection lost: {_reason(error)}") from error
     except OSError as error:
         raise TransientError(f"{where}: connection lost: {_reason(error)}") from error
+
+
+def _lookup_may_work_later(error: Exception) -> bool:
+    """Whether it is the name server that failed, and not the name that does not exist."""
+    cause = error.__cause__ or error.__context__
+    return isinstance(cause, socket.gaierror) and cause.errno == socket.EAI_AGAIN
 
 
 def _tls_failure(where: str, error: Exception) -> RegistryError:

@@ -409,6 +409,26 @@ def test_nothing_listens() -> None:
             get(Client(domain, "app", quick_options()))
 
 
+@pytest.mark.parametrize(
+    ("code", "tries", "reason"),
+    [
+        (socket.EAI_NONAME, 1, "host not found; check the registry's name"),
+        (socket.EAI_AGAIN, 3, "the name server does not answer"),
+    ],
+)
+def test_name_lookup(monkeypatch: pytest.MonkeyPatch, code: int, tries: int, reason: str) -> None:
+    asked: list[object] = []
+
+    def fails(host: object, *rest: object, **named: object) -> object:
+        asked.append(host)
+        raise socket.gaierror(code, "no")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fails)
+    with pytest.raises(RegistryError, match=f"reg.example: {reason}"):
+        get(Client("reg.example", "app", quick_options(attempts=3)))
+    assert asked == ["reg.example"] * tries
+
+
 def test_a_registry_that_restarts_is_waited_for(fake: FakeRegistry, client: Client) -> None:
     get(client)
     fake.fail("manifests", lambda r: cut(b"manifest", 0), times=3)
