@@ -47,6 +47,19 @@ def aufs_target(name: bytes) -> bytes | None:
     return target if target and not target.startswith(b".wh.") else None
 
 
+NESTED_WHITEOUT = b"overlay.whiteout"
+"""Suffix, after our family, of the mark on an empty file that stands for somebody else's whiteout.
+
+A union on top of ours keeps its whiteouts in our upper. As devices 0:0 they would be ours; stored
+as the escaped form of the xattr whiteout, kernel overlayfs passes them to the upper union too.
+"""
+
+
+def is_nested_whiteout(size: int, xattrs: frozenset[bytes]) -> bool:
+    """Whether a regular file stands for a whiteout of the union on top of ours."""
+    return not size and not xattrs.isdisjoint((TRUSTED + NESTED_WHITEOUT, USER + NESTED_WHITEOUT))
+
+
 # --- private xattrs ---
 
 

@@ -42,6 +42,7 @@ class Node:
     __slots__ = (
         "attr",
         "data",
+        "disguised",
         "fd",
         "links",
         "lookups",
@@ -65,6 +66,8 @@ class Node:
         self.name = name
         self.upper = upper
         self.source: tuple[Part, bytes] | None = None
+        self.disguised = False
+        """Whether it is an empty file that is shown as a whiteout (see formats.NESTED_WHITEOUT)."""
         self.metacopy = False
         """Whether the file holds attributes only and its content is at ``data`` (None: nowhere)."""
         self.data: tuple[Part, bytes] | None = None
@@ -289,7 +292,11 @@ class Tree:
     def children(self, node: Dir) -> dict[bytes, Child]:
         """The merged directory, read from the layers the first time."""
         if node.children is None:
-            node.children = self._merge(node)
+            try:
+                node.children = self._merge(node)
+            except FileNotFoundError:
+                # A layer has lost it. ENOENT would read as the end of the listing (readdir(3)).
+                raise OSError(errno.ESTALE, os.strerror(errno.ESTALE)) from None
         return node.children
 
     def _merge(self, node: Dir) -> dict[bytes, Child]:
@@ -367,12 +374,16 @@ class Tree:
         # Only a file with holes can be metadata without data; the bottom has no data below it.
         if upper or not bottom or (st.st_size and not st.st_blocks):
             marks = layer.marks(fd, name, is_dir=False)
+        disguised = formats.is_nested_whiteout(st.st_size, marks.xattrs)
+        if disguised:
+            st = as_whiteout(st)
         known = self._known(upper, st)
         if known is not None:
             self.add_link(known, parent, name)
             return known
         nid = self._file_number(upper, st, marks)
         node = Node(nid, st.st_mode, parent, name, upper)
+        node.disguised = disguised
         if marks is not NO_MARKS or upper or not bottom:
             node.xattrs = marks.xattrs
         if not upper:
@@ -616,7 +627,11 @@ class Tree:
         return node.attr
 
     def stat(self, node: Node) -> os.stat_result:
-        """The real stat of the topmost file behind *node*."""
+        """The stat of the topmost file behind *node*."""
+        st = self._real_stat(node)
+        return as_whiteout(st) if node.disguised else st
+
+    def _real_stat(self, node: Node) -> os.stat_result:
         if node.fd >= 0 and not node.metacopy:
             return os.fstat(node.fd)
         if node is self.root:
@@ -676,6 +691,14 @@ class Tree:
         # Names go with the node: a stale handle must not find its way back into the tree.
         node.parent = None
         node.links = None
+
+
+def as_whiteout(st: os.stat_result) -> os.stat_result:
+    """The stat of an empty file, looking like a character device 0:0."""
+    fields = {name: getattr(st, name) for name in dir(st) if name.startswith("st_")}
+    fields["st_mode"] = stat.S_IFCHR
+    fields["st_rdev"] = 0
+    return os.stat_result((stat.S_IFCHR, *st[1:]), fields)
 
 
 def path_of(node: Node) -> bytes:

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from . import acl, formats, syscalls
 from .promote import Promoter, open_source
-from .tree import Dir, Node, Tree
+from .tree import Dir, Node, Tree, as_whiteout
 from .upper import Birth, Upper, read_default_acl
 
 _PROC_FD = b"/proc/self/fd/%d"
@@ -152,12 +152,27 @@ class Union:
         return node
 
     def mknod(self, parent: Dir, name: bytes, mode: int, rdev: int, caller: Caller) -> Node:
-        """Make a fifo, socket, device or empty file. A device 0:0 would be a whiteout: EPERM."""
+        """Make a fifo, socket, device or empty file.
+
+        A device 0:0 would be a whiteout: EPERM, as kernel overlayfs answers, except for the
+        scratch names of a kernel overlayfs whose workdir is on this mount.
+        """
         if stat.S_ISCHR(mode) and rdev == 0:
-            raise _fail(errno.EPERM, name)
+            if not (name.startswith(b"#") and parent.name == b"work"):
+                raise _fail(errno.EPERM, name)
+            return self._make_nested_whiteout(parent, name)
         upper, dir_fd = self._prepare(parent, name)
         upper.make_node(dir_fd, name, mode, rdev, self._birth(parent, mode, caller))
         return self._enter(parent, name, os.stat(name, dir_fd=dir_fd, follow_symlinks=False))
+
+    def _make_nested_whiteout(self, parent: Dir, name: bytes) -> Node:
+        """Make what a union on top of ours sees as its whiteout (see formats.NESTED_WHITEOUT)."""
+        upper, dir_fd = self._prepare(parent, name)
+        upper.make_nested_whiteout(dir_fd, name)
+        st = os.stat(name, dir_fd=dir_fd, follow_symlinks=False)
+        node = self._enter(parent, name, as_whiteout(st))
+        node.disguised, node.xattrs = True, None
+        return node
 
     def symlink(self, parent: Dir, name: bytes, target: bytes, caller: Caller) -> Node:
         """Make a symbolic link."""
@@ -269,9 +284,15 @@ class Union:
     def rename(
         self, old_parent: Dir, old: bytes, new_parent: Dir, new: bytes, flags: int = 0
     ) -> None:
-        """renameat2(2), all of its flags."""
+        """renameat2(2), all of its flags.
+
+        RENAME_WHITEOUT leaves a whiteout of the union on top of ours: a second step, between which
+        and the first a crash leaves the old name merely absent.
+        """
         self.writable()
-        if flags & ~(syscalls.RENAME_NOREPLACE | syscalls.RENAME_EXCHANGE):
+        exchange, whiteout = flags & syscalls.RENAME_EXCHANGE, flags & syscalls.RENAME_WHITEOUT
+        known = syscalls.RENAME_NOREPLACE | syscalls.RENAME_EXCHANGE | syscalls.RENAME_WHITEOUT
+        if flags & ~known or (exchange and flags != exchange):
             raise _fail(errno.EINVAL)
         node = self._existing(old_parent, old)
         target = self.tree.lookup(new_parent, new)
@@ -284,6 +305,8 @@ class Union:
             raise _fail(errno.EEXIST, new)
         elif target is not node:
             self._move(node, old_parent, old, target, new_parent, new)
+            if whiteout:
+                self._make_nested_whiteout(old_parent, old)
 
     def _move(
         self,

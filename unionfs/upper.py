@@ -178,6 +178,18 @@ class Upper:
             raise
         self._publish(temp, dir_fd, name)
 
+    def make_nested_whiteout(self, dir_fd: int, name: bytes) -> None:
+        """Make an empty file marked as the whiteout of a union on top of ours."""
+        fd, temp = self.open_temp(0o600)
+        try:
+            os.fchmod(fd, 0)
+            os.setxattr(fd, self.family + formats.NESTED_WHITEOUT, b"y")
+            self.link_temp(fd, temp, dir_fd, name)
+        except OSError:
+            self.discard_temp(fd, temp)
+            raise
+        os.close(fd)
+
     def _own(self, temp: bytes, birth: Birth) -> None:
         if birth.uid is None or birth.gid is None:
             return

@@ -193,6 +193,40 @@ def test_a_second_union_can_be_stacked_on_ours(
     assert os.listdir(inner / "d") == []
 
 
+@pytest.mark.needs("overlay")
+def test_kernel_overlayfs_can_use_our_mount_as_its_upper(
+    mount: Mount, make_layer: Make, tmp_path: Path
+) -> None:
+    outer = mount([make_layer("base", {})])
+    for name in ("up", "work"):
+        (outer / name).mkdir()
+    low = make_layer("low", {"a": "1", "b": "2", "d/x": "3", "e": "4"})
+    point = tmp_path / "inner"
+    point.mkdir()
+    options = f"lowerdir={low},upperdir={outer.point}/up,workdir={outer.point}/work"
+    command = ["mount", "-t", "overlay", "overlay", "-o", options, str(point)]
+    for _ in range(2):
+        subprocess.run(command, check=True)
+        try:
+            if (point / "a").exists():
+                (point / "a").unlink()
+                (point / "b").rename(point / "c")
+                (point / "d/x").unlink()
+                (point / "d").rmdir()
+                (point / "d").mkdir()
+                with open(point / "e", "a") as file:
+                    file.write("5")
+            assert sorted(os.listdir(point)) == ["c", "d", "e"]
+            assert os.listdir(point / "d") == []
+            assert (point / "c").read_text() == "2"
+            assert (point / "e").read_text() == "45"
+        finally:
+            subprocess.run(["umount", str(point)], check=True)
+    assert stat.S_ISCHR((outer / "up/a").lstat().st_mode)
+    outer.remount()
+    assert stat.S_ISCHR((outer / "up/a").lstat().st_mode)
+
+
 # --- directories ---
 
 
