@@ -34,7 +34,7 @@ def become(identity: Identity, capabilities: frozenset[int]) -> None:
         os.setresgid(identity.gid, identity.gid, identity.gid)
         os.setresuid(identity.uid, identity.uid, identity.uid)
     except OSError as error:
-        if error.errno != errno.EINVAL:
+        if error.errno not in (errno.EINVAL, errno.EPERM):
             raise
         raise LayertoolError(
             f"user {identity.uid}:{identity.gid} has no number in this user namespace: the user"

@@ -22,7 +22,7 @@ from collections.abc import Callable
 from typing import Final, NoReturn
 
 from layertool.errors import LayertoolError
-from layertool.sandbox import launch, linux, room
+from layertool.sandbox import launch, linux, room, terminal
 from layertool.sandbox.plan import Plan
 from layertool.sandbox.process import FAILED
 from layertool.sandbox.running import Running
@@ -50,22 +50,22 @@ def start(plan: Plan) -> Running:
 
 def receive(channel: socket.socket, pid: int) -> Running:
     """Collect what a starting payload reports until its exec closes the channel."""
-    init_pid = payload = terminal = None
+    init_pid = payload = master = None
     while True:
         message, fds, _, _ = socket.recv_fds(channel, _MESSAGE_BYTES, 1)
         if not message:
             break
         if fds:
-            terminal = fds[0]
+            master = fds[0]
         report = json.loads(message)
         if "error" in report:
             os.waitpid(pid, 0)
-            if terminal is not None:
-                os.close(terminal)
+            if master is not None:
+                os.close(master)
             raise LayertoolError(report["error"], exit_code=report["status"])
         init_pid = report.get("init", init_pid)
         payload = report.get("payload", payload)
-    return Running(pid, init_pid=init_pid, payload=payload, terminal=terminal)
+    return Running(pid, init_pid=init_pid, payload=payload, terminal=master)
 
 
 def guard(channel: socket.socket, body: Callable[[], None]) -> NoReturn:
@@ -141,6 +141,8 @@ def run_payload(plan: Plan, channel: socket.socket) -> None:
         socket.send_fds(channel, [b"{}"], [master])
         os.close(master)
         os.fchown(slave, plan.identity.uid, -1)
+        # Before the payload can ask. Standard output is still that of the caller.
+        terminal.set_size(slave, 1)
         os.login_tty(slave)
     else:
         os.setsid()

@@ -26,11 +26,11 @@ def relay(master: int, stdin: int | None, stdout: int) -> None:
         _copy(master, stdin, stdout)
 
 
-def set_size(master: int, source: int) -> None:
-    """Give the container's terminal the size of another one, if that is a terminal."""
+def set_size(terminal: int, source: int) -> None:
+    """Give a terminal (either side of it) the size of another one, if `source` is a terminal."""
     with contextlib.suppress(OSError):
         size = fcntl.ioctl(source, termios.TIOCGWINSZ, b"\0" * 8)
-        fcntl.ioctl(master, termios.TIOCSWINSZ, size)
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, size)
 
 
 @contextlib.contextmanager

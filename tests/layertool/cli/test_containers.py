@@ -217,6 +217,21 @@ def test_logs_follow_and_keep_bytes(layertool: Program) -> None:
     assert stamped[0].startswith("20")
 
 
+def test_users_own_their_files(layertool: Program) -> None:
+    """With one id there are no others; with ranges they are real, in layers, uppers and commits."""
+    run = ["run", "--name", "mine", "-u", "app", "box"]
+    done = layertool(*run, "sh", "-c", "touch /home/app/x && id -G && stat -c %u:%g /home/app/x")
+    if layertool.account.name == "nobody":
+        assert done.returncode == 125
+        assert "/etc/subuid" in done.stderr
+        return
+    assert done.stdout.split("\n")[:2] == ["1000 2000", "1000:1000"], done.stderr
+    layertool.ok("commit", "mine", "kept")
+    seen = layertool.ok("run", "--rm", "kept", "stat", "-c", "%u:%g", "/home/app/x", "/bin/busybox")
+    assert seen.split() == ["1000:1000", "0:0"]
+    layertool.ok("rm", "mine")
+
+
 def test_diff(layertool: Program) -> None:
     layertool.ok("run", "--name", "idle", "box", "true")
     assert layertool.ok("diff", "idle") == ""

@@ -161,7 +161,7 @@ class Sandbox:
 
 def busybox_root(at: Path) -> Path:
     """A small root directory with a static shell in it."""
-    for name in ("bin", "etc", "root", "data", "tmp"):
+    for name in ("bin", "etc", "root", "data", "home/app", "tmp"):
         (at / name).mkdir(parents=True)
     (at / "tmp").chmod(0o1777)
     shutil.copy(BUSYBOX, at / "bin/busybox")

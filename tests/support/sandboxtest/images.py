@@ -17,7 +17,10 @@ _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 def docker_archive(
     at: Path, name: str, layers: Sequence[Path], config: Mapping[str, Any] | None = None
 ) -> Path:
-    """Write a docker-archive of layer directories (bottom first) with a `config` object."""
+    """Write a docker-archive of layer directories (bottom first) with a `config` object.
+
+    What lies below home/NAME belongs to 1000:1000, the rest to root.
+    """
     blobs = [_tar(layer) for layer in layers]
     document = {
         "architecture": _ARCHITECTURES.get(platform.machine(), platform.machine()),
@@ -53,12 +56,12 @@ def _tar(directory: Path) -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in sorted(directory.rglob("*")):
-            archive.add(path, arcname=str(path.relative_to(directory)), recursive=False,
-                        filter=_owned_by_root)  # fmt: skip
+            name = str(path.relative_to(directory))
+            archive.add(path, arcname=name, recursive=False, filter=_owned)
     return buffer.getvalue()
 
 
-def _owned_by_root(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = 0
+def _owned(info: tarfile.TarInfo) -> tarfile.TarInfo:
+    info.uid = info.gid = 1000 if info.name.startswith("home/") else 0
     info.uname = info.gname = ""
     return info
