@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 import typer
 
+from layertool.cli.progress import Meter
 from layertool.errors import Conflict, LayertoolError, NotFound, UsageError
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _SUFFIXES = {".gz": "gzip", ".tgz": "gzip", ".zst": "zstd", ".zstd": "zstd", ".tzst": "zstd"}
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only the result.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 
 
@@ -54,6 +56,7 @@ def unpack(
     max_ratio: Annotated[
         int, typer.Option(min=1, help="Refuse what grows more than this, beyond 1 GiB.")
     ] = 200,
+    quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
     """Unpack a layer into a directory; prints its diffID, entries and bytes.
@@ -68,7 +71,7 @@ def unpack(
     from layertool.archive import Limits
 
     limits = Limits(entries=max_entries, bytes=max_bytes, ratio=max_ratio)
-    with _opened_layer(layer) as stream:
+    with _opened_layer(layer, quiet) as stream:
         if apply:
             directory.mkdir(parents=True, exist_ok=True)
             done = _extract(stream, directory, "apply", limits, layer)
@@ -89,6 +92,7 @@ def pack(
     whole: Annotated[
         bool, typer.Option("--whole", help="DIR is a root file system: nothing in it is a mark.")
     ] = False,
+    quiet: _Quiet = False,
     as_json: _Json = False,
 ) -> None:
     """Pack a directory as a layer; prints digest, diffID, entries and bytes.
@@ -107,7 +111,12 @@ def pack(
     if out.absolute().parent.resolve().is_relative_to(directory.resolve()):
         raise UsageError(f"{out}: lies inside the directory to be packed")
     chosen = Compression(compression.value if compression else _by_suffix(out))
-    with _directory_fd(directory) as fd, _published(out) as file:
+    with (
+        _directory_fd(directory) as fd,
+        _published(out) as file,
+        Meter(f"packing {directory}", None, quiet=quiet) as meter,
+    ):
+        file = meter.writing(file)
         done = pack_layer(
             fd, file, compression=chosen, epoch=_source_date_epoch(), whole_tree=whole
         )
@@ -143,12 +152,15 @@ def _extract(
 
 
 @contextlib.contextmanager
-def _opened_layer(path: Path) -> Iterator[BinaryIO]:
-    if str(path) == "-":
-        yield sys.stdin.buffer
-        return
-    with path.open("rb", buffering=0) as file:
-        yield file
+def _opened_layer(path: Path, quiet: bool) -> Iterator[BinaryIO]:
+    with contextlib.ExitStack() as stack:
+        if str(path) == "-":
+            stream, size = sys.stdin.buffer, None
+        else:
+            stream = stack.enter_context(path.open("rb", buffering=0))
+            size = os.fstat(stream.fileno()).st_size
+        meter = stack.enter_context(Meter(f"unpacking {path}", size, quiet=quiet))
+        yield meter.reading(stream)
 
 
 @contextlib.contextmanager
