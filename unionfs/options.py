@@ -57,7 +57,7 @@ class MountOptions:
     volatile: bool = False
     fsync: Fsync = "auto"
     timeout: float = FOREVER
-    writeback: bool = False
+    writeback: bool = True
     noatime: bool = False
     allow_other: bool | None = None
     allow_root: bool = False
@@ -207,7 +207,7 @@ OPTIONS: tuple[Option, ...] = (
         "underneath the mount.",
     ),
     Option(
-        _SPEED, "writeback", "writeback", kinds.switch("0", "1"), "0",
+        _SPEED, "writeback", "writeback", kinds.switch("0", "1"), "1",
         "Let the kernel gather small writes before passing them on.",
     ),
     Option(
@@ -241,7 +241,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _DEBUG, "stats", "stats", kinds.Flag(), "off",
-        "Count requests, and log the counts at unmount and on SIGUSR1.", idle="stats",
+        "Count and time requests; the table is printed at unmount and on SIGUSR1 (in the "
+        "foreground to stderr, else to the system log).",
     ),
     Option(
         _DEBUG, "trace", "trace", kinds.file(), "none",

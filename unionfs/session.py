@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import logging.handlers
 import os
 import signal
 import sys
@@ -19,6 +20,7 @@ from .ids import IdMap
 from .operations import Encoder, Operations
 from .options import libfuse_options
 from .stack import open_union
+from .stats import Stats
 
 if TYPE_CHECKING:
     from .options import MountOptions
@@ -27,6 +29,7 @@ log = logging.getLogger(__name__)
 
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_NOATIME = 1, 2, 4, 8, 1024
 READAHEAD_KIB = 256
+SYSLOG = "/dev/log"
 
 
 def run(options: MountOptions, *, foreground: bool, debug: bool) -> int:
@@ -70,6 +73,7 @@ def _child(options: MountOptions, writer: int) -> None:
         for fd in (0, 1, 2):
             os.dup2(null, fd)
         os.close(null)
+        _log_to_syslog()
         os.write(writer, b"ok")
         os.close(writer)
 
@@ -84,6 +88,15 @@ def _child(options: MountOptions, writer: int) -> None:
         except OSError:
             log.exception("the daemon failed")
     os._exit(status)
+
+
+def _log_to_syslog() -> None:
+    """A daemon has no terminal: where there is a system log, what goes wrong is found there."""
+    if not os.path.exists(SYSLOG):
+        return
+    handler = logging.handlers.SysLogHandler(SYSLOG)
+    handler.setFormatter(logging.Formatter("unionfs[%(process)d]: %(message)s"))
+    logging.getLogger().handlers = [handler]
 
 
 def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
@@ -105,39 +118,47 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             sync=options.fsync != "volatile",
             ids=ids,
         )
+        stats = Stats() if options.stats else None
+        if stats is not None:
+            stats.install(operations)
         for warning in opened.warnings:
             print(f"unionfs: warning: {warning}", file=sys.stderr, flush=True)
         mount = Mountpoint(options)
         mount.mount(operations)
         started()
-        _loop(mount)
+        _loop(mount, stats)
         return 0
     finally:
         opened.close()
 
 
-def _loop(mount: Mountpoint) -> None:
+def _loop(mount: Mountpoint, stats: Stats | None) -> None:
     # What exists now lives as long as the daemon: the collector need not look at it again.
     gc.collect()
     gc.freeze()
     try:
-        trio.run(_main, mount)
+        trio.run(_main, mount, stats)
     finally:
         mount.close()
+        if stats is not None:
+            log.warning("requests:\n%s", stats.report())
 
 
-async def _main(mount: Mountpoint) -> None:
+async def _main(mount: Mountpoint, stats: Stats | None) -> None:
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_watch_signals, mount)
+        nursery.start_soon(_watch_signals, mount, stats)
         await pyfuse3.main()
         nursery.cancel_scope.cancel()
 
 
-async def _watch_signals(mount: Mountpoint) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            # In a thread: the unmount waits for answers to its last requests.
-            await trio.to_thread.run_sync(mount.unmount)
+async def _watch_signals(mount: Mountpoint, stats: Stats | None) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGUSR1) as signals:
+        async for number in signals:
+            if number != signal.SIGUSR1:
+                # In a thread: the unmount waits for answers to its last requests.
+                await trio.to_thread.run_sync(mount.unmount)
+            elif stats is not None:
+                log.warning("requests:\n%s", stats.report())
 
 
 class Mountpoint:
