@@ -121,12 +121,13 @@ def _init(plan: Plan, channel: socket.socket) -> None:
     if plan.process.network == "none":
         room.raise_loopback()
     room.furnish(plan)
+    # Ours is the program and memory of the host: nobody inside may look into it, from the first
+    # moment. For the payload its exec turns this off again.
+    linux.set_dumpable(False)
     payload = os.fork()
     if payload == 0:
         guard(channel, lambda: run_payload(plan, channel))
     channel.close()
-    # Ours is the program and memory of the host: nobody inside may look into it.
-    linux.set_dumpable(False)
     linux.limit_bounding_set(plan.capabilities)
     linux.set_capabilities(frozenset())
     forget_everything()
@@ -148,8 +149,8 @@ def run_payload(plan: Plan, channel: socket.socket) -> None:
         os.setsid()
         stdin = None if process.stdin else os.open("/dev/null", os.O_RDONLY)
         for fd in (process.stdout, process.stderr):
-            if fd is not None:
-                # Or opening /dev/stdout again, as servers do for their logs, is forbidden.
+            # Or opening /dev/stdout again, as servers do for their logs, is forbidden.
+            if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
                 os.fchown(fd, plan.identity.uid, -1)
         launch.set_streams(stdin, process.stdout, process.stderr)
     launch.become(plan.identity, plan.capabilities)

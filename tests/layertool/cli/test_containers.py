@@ -325,3 +325,13 @@ def test_mount_writable(layertool: Program) -> None:
     assert layertool.ok("diff", name) == "C /data\nA /data/made\n"
     layertool.ok("commit", name, "made")
     assert "made" in layertool.ok("run", "--rm", "made", "ls", "/data")
+
+
+def test_servers_may_open_their_output_again(layertool: Program) -> None:
+    """Logging to /dev/stdout as another user than root: the pattern of the nginx image."""
+    user = "0" if layertool.account.name == "nobody" else "app"
+    script = "echo again > /dev/stdout; echo oops > /dev/stderr"
+    layertool.ok("run", "-d", "--name", "server", "-u", user, "box", "sh", "-c", script)
+    assert layertool.ok("wait", "server") == "0\n"
+    logs = layertool("logs", "server")
+    assert (logs.stdout, logs.stderr) == ("again\n", "oops\n")

@@ -1,0 +1,126 @@
+"""The program as a whole: help, errors, exit statuses, start-up time."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from layertool import cli
+from layertool.cli import main
+from layertool.cli.app import command
+from layertool.errors import LayertoolError, NotFound, UsageError
+
+
+def _commands(group: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, each in group.commands.items():
+        if hasattr(each, "commands"):
+            yield from _commands(each, (*words, name))
+        else:
+            yield (*words, name), each
+
+
+COMMANDS = dict(_commands(command()))
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
+def test_every_help_ends_with_an_example(words: tuple[str, ...]) -> None:
+    lines = (COMMANDS[words].help or "").strip().splitlines()
+    assert lines[-1].strip().startswith("Example: ")
+    assert f"layertool {' '.join(words)}" in lines[-1]
+
+
+def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--help"]) == 0
+    out = capsys.readouterr().out
+    for words in COMMANDS:
+        assert f"\n  {words[0]} " in out
+
+
+def test_help_is_quick() -> None:
+    """The goal is 150 ms on a quiet machine; the best of several runs tells it on a busy one."""
+    code = "import sys; from layertool.cli import main; sys.exit(main(['--help']))"
+    seconds = []
+    for _ in range(7):
+        start = time.monotonic()
+        subprocess.run([sys.executable, "-c", code], check=True, stdout=subprocess.DEVNULL)
+        seconds.append(time.monotonic() - start)
+    assert min(seconds) < 0.15
+
+
+def test_start_imports_nothing_heavy() -> None:
+    code = (
+        "import sys; from layertool.cli.app import command; command();"
+        "print(*{'rich', 'msgspec', 'urllib3', 'trio', 'pyfuse3', 'sqlite3', 'isal'}"
+        " & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == ""
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out.startswith("layertool ")
+
+
+def test_shell_completion() -> None:
+    code = "import sys; from layertool.cli import main; sys.exit(main())"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={
+            "_LAYERTOOL_COMPLETE": "complete_bash",
+            "COMP_WORDS": "layertool unp",
+            "COMP_CWORD": "1",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "unpack" in done.stdout.split()
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"),
+    [
+        (LayertoolError("went wrong"), 1, "went wrong"),
+        (NotFound("no such image: x"), 1, "no such image: x"),
+        (UsageError("cannot be both"), 2, "cannot be both"),
+        (LayertoolError("cannot start", exit_code=125), 125, "cannot start"),
+        (OSError(28, "No space left on device", "/a/b"), 1, "/a/b: No space left on device"),
+        (OSError(28, "No space left on device", b"/a/b"), 1, "/a/b: No space left on device"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+        (ValueError("a\nbug"), 1, "internal error: ValueError: a bug"),
+    ],
+)
+def test_errors(
+    error: BaseException,
+    status: int,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    class Failing:
+        def main(self, **_: Any) -> None:
+            raise error
+
+    monkeypatch.setattr("layertool.cli.app.command", Failing)
+    assert cli.main([]) == status
+    err = capsys.readouterr().err
+    assert err.startswith(f"layertool: {line}") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nonsense"], "No such command 'nonsense'"),
+        (["--nonsense"], "No such option"),
+        (["pack", "--nonsense"], "No such option"),
+    ],
+)
+def test_wrong_command_lines(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 2
+    assert message in capsys.readouterr().err
