@@ -18,6 +18,12 @@ TABLE: dict[str, layers.Entry] = {
     "fifo": layers.Fifo(),
 }
 
+
+def _replace(path: Path, make: Callable[[Path], object]) -> None:
+    path.unlink()
+    make(path)
+
+
 CHANGES: list[tuple[str, Callable[[Path], object]]] = [
     ("mode", lambda root: (root / "file").chmod(0o600)),
     ("mtime_ns", lambda root: os.utime(root / "file", ns=(5, 5))),
@@ -26,8 +32,8 @@ CHANGES: list[tuple[str, Callable[[Path], object]]] = [
     ("only on the right", lambda root: (root / "dir/new").touch()),
     ("only on the left", lambda root: (root / "fifo").unlink()),
     ("links", lambda root: (root / "third").hardlink_to(root / "file")),
-    ("target", lambda root: ((root / "symlink").unlink(), (root / "symlink").symlink_to("dir"))),
-    ("type", lambda root: ((root / "fifo").unlink(), (root / "fifo").touch())),
+    ("target", lambda root: _replace(root / "symlink", lambda path: path.symlink_to("dir"))),
+    ("type", lambda root: _replace(root / "fifo", Path.touch)),
 ]
 
 

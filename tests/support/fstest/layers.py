@@ -18,6 +18,7 @@ import os
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 Name = str | bytes
 
@@ -79,7 +80,8 @@ class Opaque:
 
 
 Entry = str | bytes | File | Directory | Symlink | HardLink | Fifo | Device | Whiteout | Opaque
-Table = Mapping[Name, Entry] | Mapping[str, Entry] | Mapping[bytes, Entry]
+# Any, since a Mapping is not covariant in its key: text keys, byte keys and both are welcome.
+Table = Mapping[Any, Entry]
 
 
 def build(root: os.PathLike[str] | Name, table: Table) -> None:
