@@ -68,8 +68,7 @@ class Attributes:
         """For symlinks and special files, which cannot be opened harmlessly; times included."""
         self._owner_of_name(parent_fd, name, entry)
         if entry.type != headers.SYMLINK:
-            # Just made by us with no chance for a symlink: chmod(2) cannot be told not to follow.
-            os.chmod(name, entry.mode, dir_fd=parent_fd)
+            _chmod_special(parent_fd, name, entry.mode)
         if entry.xattrs:
             self._xattrs(b"/proc/self/fd/%d/%s" % (parent_fd, name), entry, follow=False)
         times = (entry.mtime_ns, entry.mtime_ns)
@@ -136,3 +135,13 @@ class Attributes:
             return None
         escaped = whiteouts.escape(name)
         return escaped if self._escaped or escaped == name else None
+
+
+def _chmod_special(parent_fd: int, name: bytes, mode: int) -> None:
+    """chmod(2) follows symlinks: pin the file first, in case somebody swaps it (CVE-2021-32760)."""
+    fd = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent_fd)
+    try:
+        # A symlink pinned so has no mode: EOPNOTSUPP.
+        os.chmod(b"/proc/self/fd/%d" % fd, mode)
+    finally:
+        os.close(fd)

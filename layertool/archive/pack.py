@@ -66,11 +66,6 @@ class Packed:
     """What a layer cannot carry, one line each."""
 
 
-def nothing(_path: bytes) -> bool:
-    """Exclude nothing."""
-    return False
-
-
 def pack_layer(
     dir_fd: int,
     out: BinaryIO,
@@ -79,7 +74,7 @@ def pack_layer(
     level: int | None = None,
     epoch: int | None = None,
     whole_tree: bool = False,
-    exclude: Callable[[bytes], bool] = nothing,
+    exclude: Callable[[bytes], bool] | None = None,
     index: IndexWriter | None = None,
 ) -> Packed:
     """Write the directory `dir_fd` to `out` as a layer.
@@ -116,7 +111,7 @@ class _Packing:
         writer: _Writer,
         epoch: int | None,
         whole_tree: bool,
-        exclude: Callable[[bytes], bool],
+        exclude: Callable[[bytes], bool] | None,
         index: IndexWriter | None,
     ) -> None:
         self._inside = Inside(dir_fd)
@@ -258,7 +253,7 @@ class _Packing:
         opaque = not self._whole_tree and _is_opaque(fd)
         for name in sorted(map(os.fsencode, os.listdir(fd))):
             child = path + b"/" + name if path else name
-            if self._exclude(child):
+            if self._exclude is not None and self._exclude(child):
                 continue
             info = os.stat(name, dir_fd=fd, follow_symlinks=False)
             if name.startswith(whiteouts.PREFIX):
