@@ -5,12 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
-
-_POLL: Final = 0.02  # seconds
 
 
 @dataclass(slots=True)
@@ -83,7 +79,9 @@ def signal_payload(init_pid: int, number: int) -> bool:
 
 
 def start_time(pid: int) -> int | None:
-    """When a process started, in clock ticks since boot (proc(5), stat field 22); None if gone.
+    """When a process started, in clock ticks since boot (proc(5), stat field 22).
+
+    None if it is gone, or a zombie that nobody has waited for yet.
 
     With it a pid names one process for ever, however often the number is used again.
     """
@@ -92,14 +90,5 @@ def start_time(pid: int) -> int | None:
     except OSError:
         return None
     # The command name, in parentheses, may hold anything.
-    return int(text.rpartition(")")[2].split()[19])
-
-
-def wait_gone(pid: int, seconds: float) -> bool:
-    """Wait until a process that is not our child has ended."""
-    deadline = time.monotonic() + seconds
-    while os.path.exists(f"/proc/{pid}"):
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL)
-    return True
+    fields = text.rpartition(")")[2].split()
+    return None if fields[0] in ("Z", "X") else int(fields[19])

@@ -16,6 +16,8 @@ from sandboxtest import BUSYBOX, account, busybox_root, require
 from sandboxtest.images import docker_archive
 from sandboxtest.program import Program, program
 
+from layertool.sandbox.running import start_time
+
 CONFIG = {
     "Env": ["PATH=/bin", "FROM_IMAGE=yes"],
     "Cmd": ["/bin/sh", "-c", "echo default $FROM_IMAGE; pwd"],
@@ -191,7 +193,7 @@ def test_the_truth_after_a_crash(layertool: Program) -> None:
     init = listed(layertool, "lost")["pid"]
     wait_until(lambda: "A /x" in layertool.ok("diff", "lost"))
     os.kill(_monitor(init), signal.SIGKILL)
-    wait_until(lambda: not os.path.exists(f"/proc/{init}"))
+    wait_until(lambda: start_time(init) is None)
     seen = listed(layertool, "lost")
     assert (seen["state"], seen["exit_code"], seen["pid"]) == ("exited", 137, None)
     assert layertool.ok("diff", "lost") == "A /x\n"

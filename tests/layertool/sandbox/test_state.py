@@ -55,6 +55,13 @@ def test_process_that_is_gone() -> None:
     assert not signal_payload(child.pid, 15)
 
 
+def test_a_zombie_is_gone() -> None:
+    child = subprocess.Popen(["true"])
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+    assert start_time(child.pid) is None
+    child.wait()
+
+
 def test_name_with_parentheses(tmp_path: Path) -> None:
     """The name in /proc/PID/stat may look like the fields after it."""
     program = tmp_path / "a) R 1 (b"
