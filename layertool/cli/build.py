@@ -155,9 +155,10 @@ def _build(
 
 
 def _export(store: Store, image: Image, output: str, output_format: str | None) -> None:
-    from layertool.transport import export_image
+    from layertool.transport import open_sink, save_from
 
-    export_image(store, image, output, output_format)
+    spec = f"{output_format}:{output}" if output_format else output
+    save_from(store, image, open_sink(spec))
 
 
 def _report_findings(source: Source, options: Options) -> int:
