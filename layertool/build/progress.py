@@ -115,7 +115,7 @@ class Plain:
     def failed(self, step: StepName, tail: list[str]) -> None:
         self._line(f"{step}: failed")
         if tail:
-            self._line(f"the last {len(tail)} lines of its output:")
+            self._line("the last lines of its output:")
         for line in tail:
             self._line(f"  | {printable(line)}")
 
