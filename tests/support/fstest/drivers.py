@@ -210,7 +210,6 @@ def _await_exit(pids: Sequence[int]) -> list[int]:
 
 
 def is_alive(pid: int) -> bool:
-    """A zombie is not: it is only waiting for a parent that may never ask."""
     """Whether the process runs; one that ended and waits for its parent does not."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
