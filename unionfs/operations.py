@@ -49,15 +49,15 @@ def guarded(
             if self.follower.wanted and isinstance(args[-1], RequestContext):
                 self.follower.follow(args[-1].pid)
             return await handler(self, *args, **kwargs)
-        except OSError as error:
-            raise FUSEError(error.errno or errno.EIO) from None
         except FUSEError:
             raise
+        except OSError as error:
+            raise FUSEError(error.errno or errno.EIO) from None
         except Exception:
             log.exception("%s%r failed", handler.__name__, args)
             raise FUSEError(errno.EIO) from None
 
-    return cast(Any, wrapper)
+    return wrapper  # type: ignore[return-value]  # functools types the wrapper's self by name
 
 
 class Encoder:
@@ -279,7 +279,11 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def getxattr(self, inode: int, name: bytes, ctx: RequestContext) -> bytes:
-        return self._union.getxattr(self._tree.get(inode), name)
+        node = self._tree.get(inode)
+        # Asked before each write(2) for security.capability, and hardly ever there.
+        if node.xattrs is not None and not node.xattrs:
+            raise FUSEError(errno.ENODATA)
+        return self._union.getxattr(node, name)
 
     @guarded
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
@@ -359,25 +363,24 @@ class Operations(pyfuse3.Operations):
             # A listing stays what it was when it began; rewinddir(3) begins it anew.
             names = [b".", b"..", *self._tree.children(node)]
             self._listings[fh] = (node, names)
-        reply, lookup = pyfuse3.readdir_reply, self._tree.lookup
+        reply, tree, children = pyfuse3.readdir_reply, self._tree, self._tree.children(node)
         for place in range(start_id, len(names)):
             name = names[place]
-            if place < 2:
-                child: Node | None = node if place == 0 else (node.parent or node)
-            else:
+            if place > 1:
+                child = children.get(name)
                 try:
-                    child = lookup(node, name)
-                    if child is None:
-                        continue
-                    if child.attr is None:
-                        self._tree.refresh(child)
+                    if not isinstance(child, Node):
+                        child = None if child is None else tree.lookup(node, name)
+                        if child is None:
+                            continue
+                    entry = child.attr or tree.refresh(child)
                 except OSError:
                     continue  # a stale entry must not hide its neighbours; stat(2) tells its error
-            assert child is not None
-            if not reply(token, name, self._entry(child), place + 1):
-                return
-            if place > 1:
+                if not reply(token, name, cast(EntryAttributes, entry), place + 1):
+                    return
                 child.lookups += 1
+            elif not reply(token, name, self._entry((node, node.parent or node)[place]), place + 1):
+                return
 
     @guarded
     async def releasedir(self, fh: int) -> None:
