@@ -59,16 +59,26 @@ class Uploader:
         repositories of the same registry that may have it. `sent` is told how far an upload is, in
         bytes; after a failure it starts from less.
         """
-        if self._exists(descriptor):
+        if self.has(descriptor):
             return Outcome.EXISTS
         for source in mounts:
             if self._mount(descriptor, source):
                 return Outcome.MOUNTED
-        upload = _Upload(self._client, self._repository, descriptor, open_blob, sent)
-        upload.run(self._chunk)
+        self.upload(descriptor, open_blob, sent=sent)
         return Outcome.UPLOADED
 
-    def _exists(self, descriptor: Descriptor) -> bool:
+    def upload(
+        self,
+        descriptor: Descriptor,
+        open_blob: Callable[[], BinaryIO],
+        *,
+        sent: Callable[[int], None] = lambda position: None,
+    ) -> None:
+        """Send the blob, whether the repository has it or not."""
+        _Upload(self._client, self._repository, descriptor, open_blob, sent).run(self._chunk)
+
+    def has(self, descriptor: Descriptor) -> bool:
+        """Whether the repository has the blob."""
         try:
             answer = self._client.call(
                 "HEAD",

@@ -18,6 +18,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from layertool.oci.model import Descriptor
@@ -39,17 +40,18 @@ from registrytest.images import (
 def split_rootfs(rootfs: Path, count: int) -> MadeImage:
     """An image of `count` gzip layers, each a stretch of about the same size of one rootfs tar."""
     buffers = [io.BytesIO() for _ in range(count)]
-    writers = [tarfile.open(fileobj=buffer, mode="w") for buffer in buffers]
     share = rootfs.stat().st_size // count + 1
     place: dict[str, int] = {}
-    with tarfile.open(rootfs) as source:
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(tarfile.open(fileobj=buffer, mode="w")) for buffer in buffers
+        ]
+        source = stack.enter_context(tarfile.open(rootfs))
         for member in source:
             # A hard link lies in the layer of its target: a layer must be complete in itself.
             layer = place.get(member.linkname, 0) if member.islnk() else member.offset // share
             place[member.name] = layer
             writers[layer].addfile(member, source.extractfile(member) if member.isreg() else None)
-    for writer in writers:
-        writer.close()
     tars = [buffer.getvalue() for buffer in buffers]
     return _image(tars, [gzip.compress(tar, 6, mtime=0) for tar in tars])
 
