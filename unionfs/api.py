@@ -20,6 +20,7 @@ from .session import mounted_device
 
 AnyPath = str | bytes | Path
 _UNMOUNT_SECONDS = 10
+_LINGER_SECONDS = 0.5
 _PR_SET_PDEATHSIG = 1
 
 
@@ -29,10 +30,14 @@ class Mount:
     ``pid`` is the daemon, a child of this process.
     """
 
-    def __init__(self, mountpoint: bytes, daemon: subprocess.Popen[bytes]) -> None:
+    def __init__(
+        self, mountpoint: bytes, daemon: subprocess.Popen[bytes], below: str | None
+    ) -> None:
         self.mountpoint = Path(os.fsdecode(mountpoint))
         self._path = mountpoint
         self._daemon = daemon
+        self._below = below
+        """What was mounted there before, and is again afterwards."""
 
     @property
     def pid(self) -> int:
@@ -46,15 +51,27 @@ class Mount:
         """
         if self._daemon.poll() is None:
             self._daemon.terminate()
-            try:
-                self._daemon.wait(_UNMOUNT_SECONDS)
-            except subprocess.TimeoutExpired:
-                self._daemon.kill()
-                self._daemon.wait()
+            self._await_end()
         if self._daemon.stderr is not None:
             self._daemon.stderr.close()
-        if mounted_device(self._path) is not None:
+        if self._is_mounted():
             _detach(self._path)
+
+    def _await_end(self) -> None:
+        """Until the daemon ends, or only goes on for files that are still open in the mount."""
+        deadline = time.monotonic() + _UNMOUNT_SECONDS
+        while self._daemon.poll() is None and time.monotonic() < deadline:
+            if not self._is_mounted():
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._daemon.wait(_LINGER_SECONDS)
+                return
+            time.sleep(0.005)
+        if self._daemon.poll() is None:
+            self._daemon.kill()
+            self._daemon.wait()
+
+    def _is_mounted(self) -> bool:
+        return mounted_device(self._path) not in (None, self._below)
 
     def __enter__(self) -> Mount:
         return self
@@ -119,7 +136,7 @@ def start(options: MountOptions, *, die_with_caller: bool = False) -> Mount:
         start_new_session=True,
         preexec_fn=_die_with_parent if die_with_caller else None,
     )
-    mounted = Mount(options.mountpoint, daemon)
+    mounted = Mount(options.mountpoint, daemon, before)
     while mounted_device(options.mountpoint) in (None, before):
         if daemon.poll() is not None:
             raise UnionError(_last_words(daemon))

@@ -39,8 +39,10 @@ def test_a_with_block_mounts_and_unmounts(make_layer: Make, places: dict[str, Pa
 def test_unmounting_while_in_use_detaches(make_layer: Make, places: dict[str, Path]) -> None:
     with unionfs.mount(lowers=[make_layer("base", {"a": "1"})], **places) as mounted:
         file = open(mounted.mountpoint / "a")  # noqa: SIM115 - held across the unmount
-    file.close()
     assert not drivers.is_mounted(places["mountpoint"])
+    assert file.read() == "1"  # the daemon goes on until the last file is closed
+    file.close()
+    assert not drivers.await_exit([mounted.pid])
 
 
 def test_what_the_daemon_refuses_is_an_exception(tmp_path: Path, places: dict[str, Path]) -> None:

@@ -118,7 +118,7 @@ class Mounted:
         pids = self.pids()
         if is_mounted(self.point) and _run(_umount(self.point)) != 0:
             _run(_umount(self.point, lazy=True))
-        survivors = _await_exit(pids)
+        survivors = await_exit(pids)
         for pid in survivors:
             os.kill(pid, signal.SIGKILL)
         if survivors and is_mounted(self.point):
@@ -198,7 +198,7 @@ def _run(command: Sequence[str]) -> int:
         return -1
 
 
-def _await_exit(pids: Sequence[int]) -> list[int]:
+def await_exit(pids: Sequence[int]) -> list[int]:
     """The processes that are still there after the time that an exit may take."""
     deadline = time.monotonic() + PATIENCE
     alive = list(pids)
