@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from layertool.errors import Conflict, LayertoolError
-from layertool.sandbox import linux, namespaces, native, plan
+from layertool.sandbox import launch, linux, namespaces, native, plan
 from layertool.sandbox.process import FAILED, Process
 from layertool.sandbox.running import Running, payload_pid
 
@@ -72,6 +72,7 @@ def _other_namespaces(pid: int) -> int:
 def _outer(pidfd: int, flags: int, process: Process, channel: socket.socket) -> None:
     """Joins; its child is born inside and becomes the payload. Passes the status on."""
     os.setsid()
+    launch.forbid_imports()
     linux.die_with_parent(signal.SIGKILL)
     linux.setns(pidfd, flags)
     os.close(pidfd)

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from layertool.errors import LayertoolError
 from layertool.sandbox import linux
 from layertool.sandbox.process import FAILED, NOT_EXECUTABLE, NOT_FOUND
 from layertool.sandbox.users import Identity
+
+
+def forbid_imports() -> None:
+    """Call before the container's root becomes ours: an import would then load its code.
+
+    That code would run with all our rights (CVE-2019-14271 was such a load). Everything that is
+    needed from here on is loaded; what is not fails instead.
+    """
+    sys.meta_path.clear()
 
 
 def become(identity: Identity, capabilities: frozenset[int]) -> None:

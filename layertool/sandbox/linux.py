@@ -45,7 +45,6 @@ _PR_SET_PDEATHSIG: Final = 1
 _PR_SET_DUMPABLE: Final = 4
 _PR_CAPBSET_READ: Final = 23
 _PR_CAPBSET_DROP: Final = 24
-_PR_SET_NO_NEW_PRIVS: Final = 38
 _PR_CAP_AMBIENT: Final = 47
 _PR_CAP_AMBIENT_CLEAR_ALL: Final = 4
 
@@ -163,11 +162,6 @@ def set_dumpable(dumpable: bool) -> None:
     Changing the user id turns it off (`PR_SET_DUMPABLE` in prctl(2)).
     """
     _prctl(_PR_SET_DUMPABLE, int(dumpable))
-
-
-def no_new_privileges() -> None:
-    """`PR_SET_NO_NEW_PRIVS`: setuid bits and file capabilities stop working from here on."""
-    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
 def clear_ambient_capabilities() -> None:

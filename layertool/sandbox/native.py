@@ -115,6 +115,7 @@ def _namespaces(plan: Plan) -> int:
 
 
 def _init(plan: Plan, channel: socket.socket) -> None:
+    launch.forbid_imports()
     linux.die_with_parent(signal.SIGKILL)
     if plan.process.hostname is not None:
         socket.sethostname(plan.process.hostname)

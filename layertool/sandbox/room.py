@@ -7,8 +7,11 @@ The result is the set of mounts of the OCI runtime specification's default, with
 
 from __future__ import annotations
 
+import fcntl
 import os
+import socket
 import stat
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -16,6 +19,11 @@ from layertool.errors import LayertoolError
 from layertool.sandbox import linux
 from layertool.sandbox.plan import Mounted, Plan
 from layertool.sandbox.process import FAILED, Bind, Tmpfs
+
+# netdevice(7)
+_SIOCGIFFLAGS: Final = 0x8913
+_SIOCSIFFLAGS: Final = 0x8914
+_IFF_UP: Final = 0x1
 
 DEVICES: Final = ("null", "zero", "full", "random", "urandom", "tty")
 
@@ -225,12 +233,7 @@ def _pivot(root_fd: int) -> None:
 
 def raise_loopback() -> None:
     """Bring `lo` up in a fresh network namespace, where it starts down."""
-    import fcntl
-    import socket
-    import struct
-
-    siocgifflags, siocsifflags, up = 0x8913, 0x8914, 0x1
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sH14x", b"lo", 0)
-        flags = struct.unpack("16sH14x", fcntl.ioctl(control, siocgifflags, request))[1]
-        fcntl.ioctl(control, siocsifflags, struct.pack("16sH14x", b"lo", flags | up))
+        flags = struct.unpack("16sH14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
