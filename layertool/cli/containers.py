@@ -218,7 +218,11 @@ def ps(
     from layertool.sandbox import lifecycle
     from layertool.store import Store
 
-    found = [lifecycle.summary(container) for container in Store.open().containers()]
+    found = [
+        lifecycle.summary(container)
+        for container in Store.open().containers()
+        if container.dir.exists()  # else somebody removes it right now
+    ]
     shown = [each for each in found if everything or each.state in ("running", "mounted")]
     shown.sort(key=lambda each: each.created, reverse=True)
     if as_json:

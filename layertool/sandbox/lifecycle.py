@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
 from dataclasses import dataclass
@@ -107,9 +108,12 @@ def kill(container: Container, number: int) -> None:
     """Send a signal to the container's main process. Raises Conflict if it does not run."""
     init = live_init(container)
     payload = payload_pid(init)
+    sent = False
     if payload is not None:
-        namespaces.join_user_namespace(payload)
-    if payload is None or not signal_payload(init, number):
+        with contextlib.suppress(OSError):  # it ended while we looked
+            namespaces.join_user_namespace(payload)
+            sent = signal_payload(init, number)
+    if not sent:
         raise Conflict(f"container {container.name} is not running")
 
 
@@ -118,18 +122,22 @@ def stop(container: Container, seconds: float) -> None:
 
     A container that does not run is fine. Raises LayertoolError if even KILL does not end it.
     """
-    if not container.running:
-        return
     spec = ContainerSpec.from_dict(container.config)
-    try:
-        kill(container, signal_number(spec.stop_signal))
-        if _await_end(container, seconds):
-            return
-        kill(container, signal.SIGKILL)
-    except Conflict:  # it ended by itself meanwhile
-        pass
+    _kill_if_running(container, signal_number(spec.stop_signal))
+    if not _await_end(container, seconds):
+        end(container)
+
+
+def end(container: Container) -> None:
+    """End a container at once. Raises LayertoolError if that does not work."""
+    _kill_if_running(container, signal.SIGKILL)
     if not _await_end(container, _GRACE):
         raise LayertoolError(f"container {container.name} does not end; try again")
+
+
+def _kill_if_running(container: Container, number: int) -> None:
+    with contextlib.suppress(Conflict):
+        kill(container, number)
 
 
 def wait(container: Container) -> int:
@@ -154,7 +162,7 @@ def remove(container: Container, *, force: bool = False) -> None:
             raise Conflict(
                 f"container {container.name} is running: stop it first, or use rm --force"
             )
-        stop(container, 0)
+        end(container)
     state = State.load(container.dir, running=False)
     if state.status == "mounted":
         raise Conflict(

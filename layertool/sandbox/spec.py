@@ -40,10 +40,13 @@ class RunFlags:
 
 @dataclass(frozen=True, slots=True)
 class ContainerSpec:
-    """A container's settings. `binds` are (source, target, read-only)."""
+    """A container's settings. `binds` are (source, target, read-only).
 
-    image: str
-    argv: list[str]
+    All have a default, for a record that its writer did not live to write.
+    """
+
+    image: str = ""
+    argv: list[str] = field(default_factory=list)
     env: dict[str, str] = field(default_factory=dict)
     cwd: str = "/"
     user: str = ""

@@ -93,3 +93,7 @@ def test_record_round_trip(tmp_path: Path) -> None:
     assert ContainerSpec.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     assert made.hostname == "abc"
     assert spec(hostname="mine").named("abc").hostname == "mine"
+
+
+def test_a_record_that_was_never_written() -> None:
+    assert ContainerSpec.from_dict({}).argv == []
