@@ -26,6 +26,7 @@ app.add_typer(context_app, name="context")
 
 _STYLES = ("auto", "plain", "json")
 _NETWORKS = ("default", "host", "none")
+_FORMATS = ("docker-archive", "oci", "oci-archive")
 
 
 @app.command()
@@ -98,6 +99,8 @@ def build(
 
     _one_of("--progress", progress, _STYLES)
     _one_of("--network", network, _NETWORKS)
+    if output_format is not None:
+        _one_of("--format", output_format, _FORMATS)
     if output_format is not None and output is None:
         raise UsageError("--format: needs -o OUT")
     secrets = [Secret.parse(text) for text in secret or ()]
@@ -124,7 +127,7 @@ def build(
         with _termination_as_interrupt():
             store, image = _build(source, options, reporter, names, verify=verify)
             if output is not None:
-                _export(store, image, output, output_format)
+                _export(store, image, output, output_format, names)
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
         raise LayertoolError(f"{where}{error.strerror or error}; nothing was stored") from None
@@ -154,11 +157,13 @@ def _build(
     return store, Builder(store, source, options, reporter).build(names)
 
 
-def _export(store: Store, image: Image, output: str, output_format: str | None) -> None:
+def _export(
+    store: Store, image: Image, output: str, output_format: str | None, names: Sequence[Reference]
+) -> None:
     from layertool.transport import open_sink, save_from
 
     spec = f"{output_format}:{output}" if output_format else output
-    save_from(store, image, open_sink(spec))
+    save_from(store, image, open_sink(spec), names)
 
 
 def _report_findings(source: Source, options: Options) -> int:
