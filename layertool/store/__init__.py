@@ -151,7 +151,8 @@ class Store:
         """One pass over `stream`: hash, keep the blob, inflate, extract, verify, publish."""
         self._protect(expect.digest, diff_id)
         with locked(self._layout.lock(f"layer-{diff_id.hex}")):
-            if self.has_layer(diff_id) and (not keep_blob or self.has_blob(expect.digest)):
+            known = self.has_layer(diff_id) and self._layers.is_known_as(diff_id, expect.digest)
+            if known and (not keep_blob or self.has_blob(expect.digest)):
                 return
             self._layers.put(stream, expect, diff_id, keep_blob=keep_blob, limits=limits)
 
@@ -180,8 +181,8 @@ class Store:
     ) -> Image:
         """Add an image whose layers are here, byte for byte as given, under `names`.
 
-        Raises `BadImage` when manifest and config do not belong together, `NotFound` when a layer
-        is missing.
+        Raises `BadImage` when manifest and config do not belong together, `BadDigest` when a blob
+        is not the layer that the config says, `NotFound` when a layer is missing.
         """
         parsed = parse_manifest(manifest, media_type)
         if not isinstance(parsed, Manifest):
@@ -209,9 +210,11 @@ class Store:
                 f"manifest {manifest.digest}: {len(manifest.layers)} layers, but "
                 f"{len(config.rootfs.diff_ids)} diffIDs in its config"
             )
-        for diff_id in config.rootfs.diff_ids:
+        for diff_id, layer in zip(config.rootfs.diff_ids, manifest.layers, strict=True):
             if not self.has_layer(diff_id):
                 raise NotFound(f"layer {diff_id} is not in the store")
+            if not self._layers.is_known_as(diff_id, layer.digest):
+                self._layers.verify(layer, diff_id)
 
     def resolve(self, name_or_id: str) -> Image:
         """By name, digest, id, or a prefix of the id. Raises `NotFound` or `Ambiguous`."""
@@ -243,7 +246,7 @@ class Store:
         """Take a name or the whole image away; docker's lines. Its content goes with it."""
         lines = self._images.remove(name_or_id, force=force)
         if any(line.startswith("Deleted") for line in lines):
-            self._care.gc(dry_run=False)
+            self._care.gc(dry_run=False, untagged=False)
         return lines
 
     # -- leases

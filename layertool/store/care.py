@@ -58,18 +58,21 @@ class Care:
 
     # -- gc
 
-    def gc(self, *, dry_run: bool, cache_days: int = CACHE_DAYS) -> Freed:
-        """Remove what nothing needs; with `dry_run` only say what that would be."""
+    def gc(self, *, dry_run: bool, cache_days: int = CACHE_DAYS, untagged: bool = True) -> Freed:
+        """Remove what nothing needs; with `dry_run` only say what that would be.
+
+        Images without a name are garbage only if `untagged`.
+        """
         try:
-            return self._collect(dry_run=dry_run, cache_days=cache_days)
+            return self._collect(dry_run=dry_run, cache_days=cache_days, untagged=untagged)
         except _DryRun as done:
             return done.freed
 
-    def _collect(self, *, dry_run: bool, cache_days: int) -> Freed:
+    def _collect(self, *, dry_run: bool, cache_days: int, untagged: bool) -> Freed:
         self._scratch.clean()
         with self._scratch.workspace("garbage") as room, locked(self._layout.lock("store")):
             with self._database.transaction() as connection:
-                freed, garbage = self._sweep_rows(connection, cache_days)
+                freed, garbage = self._sweep_rows(connection, cache_days, untagged)
                 if dry_run:
                     raise _DryRun(freed)
             # Rows first: content without a row is garbage, a row without content is damage.
@@ -78,13 +81,13 @@ class Care:
         return freed
 
     def _sweep_rows(
-        self, connection: sqlite3.Connection, cache_days: int
+        self, connection: sqlite3.Connection, cache_days: int, untagged: bool
     ) -> tuple[Freed, list[Path]]:
         """Delete the rows that nothing needs; what that frees, and the paths to delete."""
         self._drop_dead_leases(connection)
         old = time.time() - cache_days * 86400
         forgotten = connection.execute("DELETE FROM cache WHERE used < ?", (old,)).rowcount
-        marked = self._mark(connection)
+        marked = self._mark(connection, untagged)
         images = _column(connection, "SELECT digest FROM images", marked.images)
         layers = self._unmarked("layers/sha256", marked.layers)
         content = self._unmarked("blobs/sha256", marked.blobs)
@@ -99,10 +102,12 @@ class Care:
         )
         return freed, garbage
 
-    def _mark(self, connection: sqlite3.Connection) -> _Marked:
+    def _mark(self, connection: sqlite3.Connection, untagged: bool) -> _Marked:
         images = _set(
             connection,
-            "SELECT image FROM names UNION SELECT image FROM containers WHERE image IS NOT NULL",
+            "SELECT image FROM names UNION SELECT image FROM containers WHERE image IS NOT NULL"
+            if untagged
+            else "SELECT digest FROM images",
         )
         leased = _set(connection, "SELECT digest FROM lease_items")
         images |= leased & _set(connection, "SELECT digest FROM images")

@@ -7,7 +7,9 @@ row comes last. So a kill at any time leaves the old state and litter that the n
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
+import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -20,6 +22,7 @@ from layertool.archive import (
     Limits,
     default_owner,
     extract_layer,
+    open_decompressor,
     pack_layer,
 )
 from layertool.archive.index import read_index
@@ -27,7 +30,7 @@ from layertool.errors import BadDigest, NotFound, StoreError
 from layertool.oci import media
 from layertool.oci.digest import Digest
 from layertool.oci.model import Descriptor
-from layertool.store.blobs import BlobWriter, VerifyingReader
+from layertool.store.blobs import CHUNK, BlobWriter, VerifyingReader, open_blob
 from layertool.store.database import Database
 from layertool.store.layout import Layout
 from layertool.store.locks import Scratch, locked
@@ -51,6 +54,27 @@ class Layers:
 
     def has(self, diff_id: Digest) -> bool:
         return bool(self._database.query("SELECT 1 FROM layers WHERE diff_id = ?", (diff_id,)))
+
+    def is_known_as(self, diff_id: Digest, blob: Digest) -> bool:
+        """Whether this blob is known to unpack to this layer: a manifest may claim anything."""
+        return bool(
+            self._database.query(
+                "SELECT 1 FROM layer_blobs WHERE diff_id = ? AND digest = ?", (diff_id, blob)
+            )
+        )
+
+    def verify(self, descriptor: Descriptor, diff_id: Digest) -> None:
+        """Have it known that the blob, which is here, is the layer. Raises `BadDigest`."""
+        found = hashlib.sha256()
+        with open_blob(self._layout.blob(descriptor.digest), descriptor.digest) as file:
+            stream = open_decompressor(file)
+            while data := stream.read(CHUNK):
+                found.update(data)
+        if found.hexdigest() != diff_id.hex:
+            actual = Digest.from_hex(found.hexdigest())
+            raise BadDigest.mismatch(f"layer {descriptor.digest}: diffID", diff_id, actual)
+        with self._database.transaction() as connection:
+            _pair(connection, diff_id, descriptor)
 
     def dir(self, diff_id: Digest) -> Path:
         """The unpacked tree. Raises `NotFound`."""
@@ -92,13 +116,13 @@ class Layers:
             reader = VerifyingReader(stream, expect.size, writer.file if writer else None)
             tree = room / "layer"
             tree.mkdir()
-            found = self._unpack(cast(BinaryIO, reader), tree, limits)
+            found = self._unpack(cast(BinaryIO, reader), tree, limits or Limits())
             reader.finish(expect)
             if found != diff_id:
                 raise BadDigest.mismatch(f"layer {expect.digest}: diffID", diff_id, found)
             self._publish(tree, writer, expect, diff_id)
 
-    def _unpack(self, stream: BinaryIO, tree: Path, limits: Limits | None) -> Digest:
+    def _unpack(self, stream: BinaryIO, tree: Path, limits: Limits) -> Digest:
         """Unpack into `tree`/diff with its index beside it; the diffID."""
         (tree / "diff").mkdir(mode=0o755)
         root_fd = os.open(tree / "diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -111,7 +135,7 @@ class Layers:
                     format="kernel",
                     owner=default_owner(),
                     index=index,
-                    **({} if limits is None else {"limits": limits}),
+                    limits=limits,
                 )
                 index.close()
         finally:
@@ -140,10 +164,7 @@ class Layers:
                     "INSERT OR IGNORE INTO layers VALUES (?, ?, ?, ?)",
                     (diff_id, int(meta["bytes"]), int(meta["entries"]), disk),
                 )
-                connection.execute(
-                    "INSERT OR IGNORE INTO layer_blobs VALUES (?, ?, ?, ?)",
-                    (diff_id, descriptor.digest, descriptor.mediaType, descriptor.size),
-                )
+                _pair(connection, diff_id, descriptor)
 
     def _place(self, tree: Path, target: Path) -> None:
         """One rename; whoever comes second finds the same content there and drops its own."""
@@ -169,8 +190,9 @@ class Layers:
             root_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 with open(blob, "w+b") as out:
-                    extra = {} if exclude is None else {"exclude": exclude}
-                    packed = pack_layer(root_fd, out, compression=compression, epoch=epoch, **extra)
+                    packed = pack_layer(
+                        root_fd, out, compression=compression, epoch=epoch, exclude=exclude
+                    )
             finally:
                 os.close(root_fd)
             descriptor = Descriptor(
@@ -179,6 +201,13 @@ class Layers:
             with open(blob, "rb") as stream:
                 self.put(stream, descriptor, packed.diff_id, keep_blob=True, limits=None)
             return NewLayer(descriptor, packed.diff_id, packed.bytes)
+
+
+def _pair(connection: sqlite3.Connection, diff_id: Digest, descriptor: Descriptor) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO layer_blobs VALUES (?, ?, ?, ?)",
+        (diff_id, descriptor.digest, descriptor.mediaType, descriptor.size),
+    )
 
 
 @contextmanager
