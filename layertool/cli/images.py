@@ -1,0 +1,430 @@
+"""Images: import, export, images, history, inspect, tag, rmi."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from layertool.errors import Ambiguous, LayertoolError, NotFound
+
+if TYPE_CHECKING:
+    from layertool.oci.names import Reference
+    from layertool.store import Container, Image, Sizes, Store
+
+app = typer.Typer()
+
+_NONE = "<none>"
+_CREATED_BY_WIDTH = 45
+_ImageName = Annotated[str, typer.Argument(metavar="IMAGE", help="Name, id or digest.")]
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only the result.")]
+
+
+class ArchiveFormat(StrEnum):
+    """What `export` writes."""
+
+    DOCKER_ARCHIVE = "docker-archive"
+    OCI = "oci"
+    OCI_ARCHIVE = "oci-archive"
+
+
+@app.command("import")
+def import_image(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SRC",
+            help="docker-archive, OCI archive, OCI layout DIR or DIR:TAG, or a plain rootfs tar.",
+        ),
+    ],
+    name: Annotated[str | None, typer.Option(help="Its name here; default the one in SRC.")] = None,
+    platform: Annotated[
+        str | None,
+        typer.Option(help="OS/ARCHITECTURE[/VARIANT] of an index; default this machine's."),
+    ] = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Store the images of an archive, a layout or a root file system; prints their ids.
+
+    What SRC is shows from its content; a prefix (docker-archive:, oci:, oci-archive:) insists on
+    one. Blobs and manifest are kept byte for byte. A rootfs tar becomes an image of one layer,
+    named after the file unless --name says otherwise. Nothing is stored unless all digests match.
+
+    Example: layertool import debian.tar --name debian
+    """
+    from layertool.oci.names import Reference
+    from layertool.oci.platform import parse_platform
+    from layertool.store import Store
+    from layertool.transport import load_into, open_source
+    from layertool.transport.registry.display import shown
+
+    names = [Reference.parse(name)] if name is not None else []
+    wanted = parse_platform(platform) if platform is not None else None
+    opened = open_source(source, wanted)
+    try:
+        with shown(quiet=quiet) as progress:
+            images = load_into(
+                Store.open(), opened, names=names, platform=wanted, progress=progress
+            )
+    finally:
+        opened.close()
+    for image in images:
+        known = ", ".join(each.familiar for each in image.names) or "without a name"
+        print(f"Imported {image.id.short}: {known}", file=sys.stderr)
+        print(image.id)
+
+
+@app.command()
+def export(
+    image: _ImageName,
+    output: Annotated[str, typer.Argument(metavar="OUT", help="File, or DIR or DIR:TAG for oci.")],
+    output_format: Annotated[
+        ArchiveFormat | None,
+        typer.Option(
+            "--format",
+            help="Default by suffix: .tar docker-archive, .oci.tar oci-archive, none oci.",
+        ),
+    ] = None,
+    quiet: _Quiet = False,
+) -> None:
+    """Write an image to an archive or a layout; prints the digest of its manifest there.
+
+    oci and oci-archive keep every byte. docker-archive has no manifest and holds layers
+    uncompressed: the image id survives, and a message says when the digest cannot.
+
+    Example: layertool export debian debian.oci.tar
+    """
+    from layertool.store import Store
+    from layertool.transport import open_sink, save_from
+
+    store = Store.open()
+    found = store.resolve(image)
+    spec = f"{output_format.value}:{output}" if output_format is not None else output
+    save_from(store, found, open_sink(spec), _named(found, image))
+    if not quiet:
+        _say_what_is_lost(found, spec)
+    print(found.manifest_digest)
+
+
+def _named(image: Image, text: str) -> Sequence[Reference]:
+    """The names to write: the one that was asked for, or all when it was asked for by id."""
+    from layertool.oci.names import Reference
+
+    try:
+        asked = Reference.parse(text)
+    except LayertoolError:
+        return image.names
+    return [name for name in image.names if name == asked] or image.names
+
+
+def _say_what_is_lost(image: Image, spec: str) -> None:
+    from layertool.transport.archive import keeps_digest
+    from layertool.transport.opening import format_of
+
+    scheme = spec.partition(":")[0]
+    chosen = scheme if scheme in list(ArchiveFormat) else format_of(spec)
+    if chosen == ArchiveFormat.DOCKER_ARCHIVE and not keeps_digest(image.manifest, image.config):
+        print(
+            f"docker-archive cannot keep the manifest digest {image.manifest_digest}: its layers "
+            "are uncompressed, and it has no manifest; the image id stays. "
+            "--format oci-archive keeps both",
+            file=sys.stderr,
+        )
+
+
+@app.command()
+def images(
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A list with name, tag, id, digest, created, size, unique, shared, compressed"
+            " (bytes), layers (their number).",
+        ),
+    ] = False,
+    tree: Annotated[
+        bool, typer.Option("--tree", help="Draw which image is built on which layers.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Only ids.")] = False,
+) -> None:
+    """List images, newest first.
+
+    SIZE is what the unpacked layers take on disk; UNIQUE of it goes when the image goes, SHARED
+    belongs to other images too and is there once.
+
+    Example: layertool images
+    """
+    from layertool.cli.tables import age, human, print_json, print_table
+    from layertool.store import Store
+
+    store = Store.open()
+    if tree:
+        _print_tree(store)
+        return
+    rows = _image_rows(store)
+    if as_json:
+        print_json(rows)
+    elif quiet:
+        for identifier in dict.fromkeys(row["id"] for row in rows):
+            print(identifier.partition(":")[2][:12])
+    else:
+        head = ("NAME", "TAG", "ID", "CREATED", "SIZE", "UNIQUE", "SHARED", "LAYERS")
+        print_table(
+            head,
+            [
+                (
+                    row["name"],
+                    row["tag"],
+                    row["id"].partition(":")[2][:12],
+                    age(row["created"]),
+                    *(human(row[key]) for key in ("size", "unique", "shared")),
+                    str(row["layers"]),
+                )
+                for row in rows
+            ],
+        )
+
+
+def _image_rows(store: Store) -> list[dict[str, Any]]:
+    """A row for each name, and one for each image without."""
+    from layertool.store import Sizes
+
+    sizes = store.sizes()
+    rows = []
+    for image in store.images():
+        size = sizes.get(image.manifest_digest, Sizes(0, 0, 0, 0, 0))
+        names = [(name.familiar_name, name.tag or _NONE) for name in image.names]
+        rows += [_image_row(image, size, *name) for name in names or [(_NONE, _NONE)]]
+    return rows
+
+
+def _image_row(image: Image, size: Sizes, name: str, tag: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "tag": tag,
+        "id": image.id,
+        "digest": image.manifest_digest,
+        "created": image.created,
+        "size": size.total,
+        "unique": size.unique,
+        "shared": size.shared,
+        "compressed": size.compressed,
+        "layers": size.layers,
+    }
+
+
+class _Node:
+    """A layer in the tree of all images: what stands on it, and which images end with it."""
+
+    def __init__(self) -> None:
+        self.above: dict[str, _Node] = {}
+        self.images: list[str] = []
+
+
+def _print_tree(store: Store) -> None:
+    from layertool.cli.tables import human
+
+    sizes = store.layer_bytes()
+    root = _Node()
+    for image in store.images():
+        node = root
+        for diff_id in image.diff_ids:
+            node = node.above.setdefault(diff_id, _Node())
+        names = [name.familiar for name in image.names]
+        node.images.append(", ".join(names) or f"{_NONE} {image.id.short}")
+    for label in root.images:
+        print(f"{label} (no layers)")
+    texts = {str(diff_id): human(size) for diff_id, size in sizes.items()}
+    # An image may have thousands of layers: no recursion.
+    pending = _branches(root, "")
+    while pending:
+        prefix, last, layer, node = pending.pop()
+        label = f"{layer.partition(':')[2][:12]} {texts.get(layer, '?')}"
+        named = f"  {' | '.join(node.images)}" if node.images else ""
+        print(f"{prefix}{'└─' if last else '├─'}{label}{named}")
+        pending += _branches(node, prefix + ("  " if last else "│ "))
+
+
+def _branches(node: _Node, prefix: str) -> list[tuple[str, bool, str, _Node]]:
+    """What stands on a node, to be taken from the end."""
+    found = [(prefix, False, diff_id, above) for diff_id, above in node.above.items()]
+    if found:
+        found[-1] = (prefix, True, *found[-1][2:])
+    return found[::-1]
+
+
+@app.command()
+def history(
+    image: _ImageName,
+    as_json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="A list with created, created_by, size (bytes), comment, empty_layer, diff_id.",
+        ),
+    ] = False,
+    no_trunc: Annotated[bool, typer.Option("--no-trunc", help="Do not cut columns.")] = False,
+) -> None:
+    """Show how an image was made, the last step first.
+
+    SIZE is what the step's layer takes on disk.
+
+    Example: layertool history debian
+    """
+    from layertool.cli.tables import age, human, one_line, print_json, print_table
+    from layertool.insight.steps import steps
+    from layertool.store import Store
+
+    store = Store.open()
+    found = store.resolve(image)
+    rows = steps(found, store.layer_bytes())
+    if not found.config.history_matches:
+        print("the history does not match the layers: shown by position", file=sys.stderr)
+    if as_json:
+        print_json([row.to_dict() for row in reversed(rows)])
+        return
+    print_table(
+        ("CREATED", "CREATED BY", "SIZE", "LAYER", "COMMENT"),
+        [
+            (
+                age(row.created),
+                one_line(row.created_by, None if no_trunc else _CREATED_BY_WIDTH),
+                human(row.size),
+                row.diff_id.partition(":")[2][: None if no_trunc else 12],
+                one_line(row.comment, None if no_trunc else _CREATED_BY_WIDTH),
+            )
+            for row in reversed(rows)
+        ],
+    )
+
+
+@app.command()
+def inspect(
+    names: Annotated[list[str], typer.Argument(metavar="IMAGE|CONTAINER…", help="Names or ids.")],
+) -> None:
+    """Print all that is known about images and containers, as a JSON list with docker's keys.
+
+    A name that both have means the container.
+
+    Example: layertool inspect debian
+    """
+    from layertool.cli.tables import print_json
+    from layertool.store import Store
+
+    store = Store.open()
+    print_json([_inspect(store, name) for name in names])
+
+
+def _inspect(store: Store, name: str) -> dict[str, Any]:
+    try:
+        return _inspect_container(store.container(name))
+    except (NotFound, Ambiguous):
+        pass
+    try:
+        image = store.resolve(name)
+    except NotFound:
+        raise NotFound(f"no such object: {name}: neither an image nor a container") from None
+    return _inspect_image(store, image)
+
+
+def _inspect_container(container: Container) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from layertool.sandbox import lifecycle
+
+    summary = asdict(lifecycle.summary(container))
+    return {
+        "Id": container.id,
+        "Name": container.name,
+        "Image": container.image_id or "",
+        "Created": summary["created"],
+        "State": {
+            "Status": summary["state"],
+            "Running": summary["state"] == "running",
+            "ExitCode": summary["exit_code"],
+            "Pid": summary["pid"] or 0,
+        },
+        "Config": container.config,
+        "UpperDir": str(container.upper),
+    }
+
+
+def _inspect_image(store: Store, image: Image) -> dict[str, Any]:
+    import msgspec
+
+    from layertool.store import Sizes
+
+    size = store.sizes().get(image.manifest_digest, Sizes(0, 0, 0, 0, 0))
+    config = image.config
+    return {
+        "Id": image.id,
+        "Digest": image.manifest_digest,
+        "RepoTags": [name.familiar for name in image.names],
+        "RepoDigests": sorted(
+            {f"{name.familiar_name}@{image.manifest_digest}" for name in image.names}
+        ),
+        "Created": image.created,
+        "Author": config.author,
+        "Os": config.os,
+        "Architecture": config.architecture,
+        "Variant": config.variant,
+        "Size": size.total,
+        "UniqueSize": size.unique,
+        "SharedSize": size.shared,
+        "CompressedSize": size.compressed,
+        "Config": config.config,
+        "RootFS": {"Type": "layers", "Layers": image.diff_ids},
+        "LayerDirs": [str(path) for path in image.layer_dirs()],
+        "Manifest": msgspec.json.decode(image.manifest.raw),
+        "History": msgspec.to_builtins(config.history),
+    }
+
+
+@app.command()
+def tag(
+    image: _ImageName,
+    name: Annotated[str, typer.Argument(metavar="NAME[:TAG]", help="One more name for it.")],
+) -> None:
+    """Give an image one more name. An image that had the name before keeps its other ones.
+
+    Example: layertool tag debian registry.example/base:12
+    """
+    from layertool.errors import UsageError
+    from layertool.oci.names import Reference
+    from layertool.store import Store
+
+    reference = Reference.parse(name)
+    if reference.digest is not None:
+        raise UsageError(f"{name}: a digest names content already; give NAME:TAG")
+    store = Store.open()
+    store.tag(store.resolve(image), reference)
+
+
+@app.command()
+def rmi(
+    names: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Names or ids.")],
+    force: Annotated[
+        bool, typer.Option("-f", "--force", help="All names of an image given by its id.")
+    ] = False,
+) -> None:
+    """Remove names, and with its last name the image and what only it had.
+
+    Example: layertool rmi debian:12
+    """
+    from layertool.store import Store
+
+    store = Store.open()
+    failed: list[LayertoolError] = []
+    for name in names:
+        try:
+            for line in store.remove_image(name, force=force):
+                print(line)
+        except LayertoolError as error:
+            failed.append(error)
+    for earlier in failed[:-1]:
+        print(f"layertool: {earlier}", file=sys.stderr)
+    if failed:
+        raise failed[-1]
