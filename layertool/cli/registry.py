@@ -11,10 +11,14 @@ import typer
 from layertool.errors import UsageError
 
 if TYPE_CHECKING:
+    from layertool.oci.platform import Platform
+    from layertool.transport import Sink, Source
     from layertool.transport.registry.client import Options
     from layertool.transport.registry.credentials import Credentials
 
 app = typer.Typer()
+
+_DOCKER = "docker://"  # the word for a registry in skopeo's and podman's transports
 
 TlsVerify = Annotated[
     str,
@@ -92,6 +96,40 @@ def push(
 
 
 @app.command()
+def copy(
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Where from.")],
+    target: Annotated[str, typer.Argument(metavar="DST", help="Where to.")],
+    platform: PlatformName = None,
+    tls_verify: TlsVerify = "true",
+    ca: Ca = None,
+    quiet: Quiet = False,
+) -> None:
+    """Copy an image between registries, archives and layouts; print the digest of its manifest.
+
+    SRC and DST are docker://REF, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE or a
+    path. Nothing goes through the store, and no byte is changed; only a docker-archive cannot keep
+    the digest of compressed layers.
+
+    Example: layertool copy docker://debian:12 oci:layout:12
+    """
+    from layertool.oci.platform import parse_platform
+    from layertool.transport.copying import copy_images
+    from layertool.transport.registry.display import shown
+
+    wanted = parse_platform(platform) if platform else None
+    with shown(quiet=quiet) as progress:
+        options = _options(tls_verify, ca).telling(progress.note)
+        digests = copy_images(
+            _source(source, wanted, options),
+            _sink(target, options),
+            one=target.startswith(_DOCKER),
+            progress=progress,
+        )
+    for digest in digests:
+        print(digest)
+
+
+@app.command()
 def login(
     registry: Annotated[str, typer.Argument(help="HOST[:PORT].")] = "docker.io",
     username: Annotated[
@@ -142,6 +180,27 @@ def logout(
         print(f"Removed login credentials for {domain}")
     else:
         print(f"Not logged in to {domain}")
+
+
+def _source(text: str, platform: Platform | None, options: Options) -> Source:
+    from layertool.oci.names import Reference
+    from layertool.transport import open_source
+    from layertool.transport.registry.remote import RegistrySource
+
+    if not text.startswith(_DOCKER):
+        return open_source(text, platform)
+    reference = Reference.parse(text.removeprefix(_DOCKER))
+    return RegistrySource(reference, options=options, platform=platform)
+
+
+def _sink(text: str, options: Options) -> Sink:
+    from layertool.oci.names import Reference
+    from layertool.transport import open_sink
+    from layertool.transport.registry.remote import RegistrySink
+
+    if not text.startswith(_DOCKER):
+        return open_sink(text)
+    return RegistrySink(Reference.parse(text.removeprefix(_DOCKER)), options=options)
 
 
 def _ask(username: str | None, password_stdin: bool) -> Credentials:

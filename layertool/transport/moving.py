@@ -11,7 +11,7 @@ from layertool.oci.digest import Digest
 from layertool.oci.model import Descriptor, ImageConfig
 from layertool.oci.names import Reference
 from layertool.store import Image, Store
-from layertool.transport.registry.progress import Progress, Silent
+from layertool.transport.registry.progress import Progress, Silent, Watched
 from layertool.transport.source import Sink, Source, SourceImage
 
 if TYPE_CHECKING:
@@ -95,25 +95,9 @@ def _layer(
 ) -> None:
     progress.start(descriptor.digest, descriptor.size)
     with image.open_blob(descriptor) as stream:
-        watched = _Watched(stream, descriptor, progress)
+        watched = Watched(stream, descriptor.digest, progress)
         store.put_layer(cast(BinaryIO, watched), descriptor, diff_id)
     progress.done(descriptor.digest, "stored" if watched.position else "already exists")
-
-
-class _Watched:
-    """A stream that tells how far it was read."""
-
-    def __init__(self, stream: BinaryIO, descriptor: Descriptor, progress: Progress) -> None:
-        self._stream = stream
-        self._name = descriptor.digest
-        self._progress = progress
-        self.position = 0
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._stream.read(size)
-        self.position += len(data)
-        self._progress.at(self._name, self.position)
-        return data
 
 
 def save_from(

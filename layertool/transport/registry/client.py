@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import IO
 from urllib.parse import urlsplit
 
@@ -51,6 +51,10 @@ class Options:
     timeouts: Timeouts = field(default_factory=Timeouts)
     retry: Retry = field(default_factory=Retry)
     credentials: Callable[[str, str], Credentials | None] = find_credentials
+
+    def telling(self, notice: Callable[[str], None]) -> Options:
+        """The same for one piece of work: retries are told to `notice`, and it can be stopped."""
+        return replace(self, retry=replace(self.retry, notice=notice, stop=threading.Event()))
 
 
 class _Error(msgspec.Struct):

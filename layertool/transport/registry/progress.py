@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class Progress(Protocol):
@@ -31,3 +31,19 @@ class Silent:
     def done(self, name: str, outcome: str) -> None: ...
 
     def note(self, message: str) -> None: ...
+
+
+class Watched:
+    """A stream that tells how far it was read; `position` in bytes."""
+
+    def __init__(self, stream: BinaryIO, name: str, progress: Progress) -> None:
+        self._stream = stream
+        self._name = name
+        self._progress = progress
+        self.position = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        data = self._stream.read(size)
+        self.position += len(data)
+        self._progress.at(self._name, self.position)
+        return data

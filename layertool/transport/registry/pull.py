@@ -7,9 +7,7 @@ before a failure, a Ctrl-C or a kill -9 is kept and the rest asked for with Rang
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -43,9 +41,8 @@ def pull(
     before everything of the image is there and checked.
     """
     shown = progress or Silent()
-    given = options or Options()
-    retry = replace(given.retry, notice=shown.note, stop=threading.Event())
-    client = Client(reference.domain, reference.path, replace(given, retry=retry))
+    told = (options or Options()).telling(shown.note)
+    client = Client(reference.domain, reference.path, told)
     try:
         return _Pull(store, client, reference, shown).run(platform)
     finally:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
-from dataclasses import replace
 from functools import partial
 
 from layertool.errors import BadImage, NotFound
@@ -39,9 +37,8 @@ def push(
     if reference.digest is not None and reference.digest != image.manifest_digest:
         raise BadImage(f"{reference}: the image's digest is {image.manifest_digest}")
     shown = progress or Silent()
-    given = options or Options()
-    retry = replace(given.retry, notice=shown.note, stop=threading.Event())
-    client = Client(reference.domain, reference.path, replace(given, retry=retry))
+    told = (options or Options()).telling(shown.note)
+    client = Client(reference.domain, reference.path, told)
     try:
         _Push(store, image, reference, client, shown, chunk).run()
     finally:

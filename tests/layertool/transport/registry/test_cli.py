@@ -171,3 +171,18 @@ def test_skopeo_understands_our_login(shell: Shell, guarded: RunningRegistry) ->
     # logged in, it learns that there is no such repository; else it would be unauthorized
     assert "unauthorized" not in fetched.stderr
     assert "404" in fetched.stderr
+
+
+def test_copy(shell: Shell, guarded: RunningRegistry, fake: FakeRegistry) -> None:
+    fake.add("app", "1", IMAGE)
+    layout = f"oci:{shell.root}/layout:1"
+    done = shell.run("copy", f"docker://{fake.domain}/app:1", layout)
+    assert done.stdout == f"{IMAGE.digest}\n"
+    target = f"docker://{guarded.domain}/copied:1"
+    assert "access denied" in shell.fails("copy", layout, target)
+    shell.login(guarded.domain)
+    assert shell.run("copy", "-q", layout, target).stdout == f"{IMAGE.digest}\n"
+    done = shell.run("copy", target, f"docker-archive:{shell.root}/app.tar")
+    assert "its id is the same" in done.stderr
+    assert not (shell.root / "store").exists()
+    assert "No such file" in shell.fails("copy", f"oci:{shell.root}/none", layout)
