@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from layertool.store import Image, Store
 
 app = typer.Typer()
-context_app = typer.Typer(no_args_is_help=True, help="What a build context holds.")
+context_app = typer.Typer(no_args_is_help=True)
 app.add_typer(context_app, name="context")
 
 _STYLES = ("auto", "plain", "json")
@@ -199,6 +199,11 @@ def _termination_as_interrupt() -> Iterator[None]:
 def _one_of(flag: str, value: str, allowed: Sequence[str]) -> None:
     if value not in allowed:
         raise UsageError(f"{flag} {value}: must be one of {', '.join(allowed)}")
+
+
+@context_app.callback()
+def context_group() -> None:
+    """What a build context holds."""
 
 
 @context_app.command("ls")

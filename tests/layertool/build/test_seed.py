@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from buildtest import Bench, debian
@@ -66,7 +67,7 @@ def history(bench: Bench, image: str) -> list[dict[str, object]]:
     return entries
 
 
-def images(bench: Bench) -> dict[str, dict[str, int]]:
+def images(bench: Bench) -> dict[str, dict[str, Any]]:
     done = bench.layertool("images", "--json")
     assert done.status == 0, done.err
     return {entry["name"]: entry for entry in json.loads(done.out)}
@@ -100,7 +101,7 @@ def test_three_images_share_the_base_and_sizes_add_up(debian_bench: Bench) -> No
     stage = debian_bench.build("FROM debian\nRUN apt-get install -y emacs-nox\n", "-t", "half")
     assert stage.ran == []  # the seed's own first step
     diff_ids = {
-        name: debian_bench.config(debian_bench.inspect(name)["id"])["rootfs"]["diff_ids"]
+        name: debian_bench.config(images(debian_bench)[name]["id"])["rootfs"]["diff_ids"]
         for name in ("debian", "half", "seed")
     }
     base = diff_ids["debian"]
@@ -120,7 +121,7 @@ def test_a_repeated_build_is_fast_and_the_same(debian_bench: Bench) -> None:
     again = debian_bench.build(SEED)
     assert time.monotonic() - start < 1
     assert again.ran == []
-    assert debian_bench.inspect("seed")["id"] == again.image
+    assert images(debian_bench)["seed"]["id"] == again.image
 
 
 def test_build_and_commit_of_one_change_have_one_size(debian_bench: Bench) -> None:

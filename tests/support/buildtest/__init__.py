@@ -103,13 +103,6 @@ class Bench:
         (self.context / "Dockerfile").write_text(dockerfile)
         return self.layertool("build", "--progress", "plain", *flags, ".", **options)
 
-    def inspect(self, image: str) -> dict[str, Any]:
-        """The image as `inspect` shows it."""
-        done = self.layertool("inspect", image)
-        assert done.status == 0, done.err
-        found: dict[str, Any] = json.loads(done.out)[0]
-        return found
-
     def config(self, image: str) -> dict[str, Any]:
         """The config document of an image, from its blob."""
         path = self.root / "blobs" / "sha256" / image.removeprefix("sha256:")
