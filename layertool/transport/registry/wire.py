@@ -97,7 +97,7 @@ class Answer:
         """End a read that is waiting in another thread."""
         try:
             self._response.shutdown()
-        except (ValueError, RuntimeError):
+        except (ValueError, RuntimeError, OSError):
             pass  # the body ended meanwhile
 
     def close(self) -> None:
