@@ -13,14 +13,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from layertool.errors import LayertoolError
-from layertool.oci.digest import Digest
-from layertool.oci.model import Descriptor
-from layertool.store import blobs
 from layertool.store.database import Database
+from layertool.store.fsck import Fsck
 from layertool.store.layers import Layers
 from layertool.store.layout import Layout
-from layertool.store.locks import Scratch, discard_if_free, is_held, locked
+from layertool.store.locks import Scratch, is_held, locked
 from layertool.store.records import Freed, Problem, Usage
 from layertool.store.trees import disk_usage
 
@@ -160,132 +157,10 @@ class Care:
         for key in _column(connection, "SELECT digest FROM layer_blobs", marked.blobs):
             connection.execute("DELETE FROM layer_blobs WHERE digest = ?", (key,))
 
-    # -- fsck
-
     def fsck(self, *, repair: bool) -> list[Problem]:
-        """Check every blob and layer against its digest and index; with `repair` mend or drop."""
-        problems: list[Problem] = []
-        for path in self._scratch.stale():
-            problems.append(
-                Problem(path.name, "left by a process that died", "removed" if repair else "")
-            )
-        if repair:
-            self._scratch.clean()
-            self._clean_locks()
-        rows = self._database.query("SELECT digest, size FROM blobs ORDER BY digest")
-        for row in rows:
-            problems += self._check_blob(Digest(row["digest"]), row["size"], repair=repair)
-        for row in self._database.query("SELECT diff_id FROM layers ORDER BY diff_id"):
-            problems += self._check_layer(Digest(row["diff_id"]), repair=repair)
-        problems += self._check_images(repair=repair)
-        return problems
-
-    def _clean_locks(self) -> None:
-        for path in self._layout.lock("").iterdir():
-            if path.name != "store":
-                discard_if_free(path)
-
-    def _check_blob(self, digest: Digest, size: int, *, repair: bool) -> list[Problem]:
-        path = self._layout.blob(digest)
-        if not path.exists():
-            what = "missing"
-        elif path.stat().st_size != size:
-            what = f"{path.stat().st_size} bytes, expected {size}"
-        elif blobs.digest_of_file(path) != digest:
-            what = "content does not match the digest"
-        else:
-            return []
-        if not repair:
-            return [Problem(f"blob {digest}", what)]
-        with locked(self._layout.lock("store")), self._database.transaction() as connection:
-            connection.execute("DELETE FROM blobs WHERE digest = ?", (digest,))
-            connection.execute("DELETE FROM layer_blobs WHERE digest = ?", (digest,))
-            path.unlink(missing_ok=True)
-        return [Problem(f"blob {digest}", what, "removed; pull or import its image again")]
-
-    def _check_layer(self, diff_id: Digest, *, repair: bool) -> list[Problem]:
-        what = self._layer_damage(diff_id)
-        if what is None:
-            return []
-        subject = f"layer {diff_id}"
-        return [Problem(subject, what, self._mend_layer(diff_id) if repair else "")]
-
-    def _layer_damage(self, diff_id: Digest) -> str | None:
-        """What differs between the tree and its index; None when it is whole."""
-        root = os.fsencode(self._layout.layer(diff_id) / "diff")
-        try:
-            for entry in self._layers.index(diff_id):
-                if entry.type in ("w", "o", "h") or not entry.path:
-                    continue
-                path = root + b"/" + entry.path
-                st = os.lstat(path)
-                if entry.type == "f":
-                    if st.st_size != entry.size:
-                        return (
-                            f"{os.fsdecode(entry.path)}: {st.st_size} bytes, expected {entry.size}"
-                        )
-                    if blobs.digest_of_file(Path(os.fsdecode(path))) != _hex(entry.sha256):
-                        return f"{os.fsdecode(entry.path)}: content differs"
-        except OSError as error:
-            return f"{os.fsdecode(error.filename or b'')}: {error.strerror}"
-        except LayertoolError as error:
-            return str(error)
-        return None
-
-    def _mend_layer(self, diff_id: Digest) -> str:
-        """Unpack the layer again from a blob that is here; else forget it."""
-        rows = self._database.query(
-            "SELECT layer_blobs.digest, media_type, layer_blobs.size FROM layer_blobs "
-            "JOIN blobs USING (digest) WHERE diff_id = ?",
-            (diff_id,),
-        )
-        with self._scratch.workspace("damaged") as room, locked(self._layout.lock("store")):
-            target = self._layout.layer(diff_id)
-            if target.exists():
-                os.rename(target, room / "layer")
-        for row in rows:
-            descriptor = Descriptor(
-                mediaType=row["media_type"], digest=Digest(row["digest"]), size=row["size"]
-            )
-            try:
-                with blobs.open_blob(
-                    self._layout.blob(descriptor.digest), descriptor.digest
-                ) as file:
-                    self._layers.put(file, descriptor, diff_id, keep_blob=False, limits=None)
-            except LayertoolError:
-                continue
-            return "unpacked again"
-        return "removed; pull or import its image again"
-
-    def _check_images(self, *, repair: bool) -> list[Problem]:
-        """Images whose content is incomplete."""
-        rows = self._database.query("SELECT digest, id FROM images ORDER BY digest")
-        problems = []
-        for row in rows:
-            lacking = [
-                digest
-                for digest in (row["digest"], row["id"])
-                if not self._layout.blob(Digest(digest)).exists()
-            ]
-            lacking += [
-                layer["diff_id"]
-                for layer in self._database.query(
-                    "SELECT diff_id FROM image_layers WHERE image = ?", (row["digest"],)
-                )
-                if not (self._layout.layer(Digest(layer["diff_id"])) / "diff").is_dir()
-            ]
-            if lacking:
-                done = self._drop_image(row["digest"]) if repair else ""
-                problems.append(Problem(f"image {row['digest']}", f"lacks {lacking[0]}", done))
-        return problems
-
-    def _drop_image(self, digest: str) -> str:
-        with self._database.transaction() as connection:
-            if connection.execute("SELECT 1 FROM containers WHERE image = ?", (digest,)).fetchone():
-                return "kept, a container uses it; pull or import it again"
-            connection.execute("DELETE FROM names WHERE image = ?", (digest,))
-            connection.execute("DELETE FROM images WHERE digest = ?", (digest,))
-        return "removed; pull or import it again"
+        """Check all content; with `repair` mend or drop what is damaged."""
+        check = Fsck(self._layout, self._database, self._scratch, self._layers, repair=repair)
+        return check.run()
 
     # -- df
 
@@ -296,10 +171,6 @@ class Care:
             name: disk_usage(root / name) for name in ("layers", "blobs", "containers", "build")
         }
         return Usage(**parts, other=disk_usage(root) - sum(parts.values()))
-
-
-def _hex(raw: bytes) -> str:
-    return "sha256:" + raw.hex()
 
 
 def _set(connection: sqlite3.Connection, sql: str) -> set[str]:
