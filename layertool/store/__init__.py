@@ -82,6 +82,10 @@ class Store:
     def root(self) -> Path:
         return self._layout.root
 
+    def close(self) -> None:
+        """Close the database, so that the file system can be unmounted; a later call opens it."""
+        self._database.close()
+
     # -- blobs
 
     def has_blob(self, digest: Digest) -> bool:

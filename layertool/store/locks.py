@@ -127,10 +127,6 @@ class Scratch:
                 return path, fd
             os.close(fd)
 
-    def stale(self) -> list[Path]:
-        """What dead processes left behind."""
-        return [path for path in sorted(self._directory.iterdir()) if not is_held(path)]
-
     def clean(self) -> None:
         """Delete what dead processes left behind. Safe beside living ones."""
         for path in sorted(self._directory.iterdir()):
