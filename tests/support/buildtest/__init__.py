@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,18 @@ class Bench:
         shutil.copy(BUSYBOX, self.context / "busybox")
         done = self.build(BASE, "-t", "base")
         assert done.status == 0, done.err
+
+
+@contextmanager
+def under_a_second() -> Iterator[None]:
+    """Fails when programs run meanwhile take a second of processor time.
+
+    Not of the clock: other tests may be using the processors.
+    """
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    yield
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1
 
 
 def command() -> list[str]:
