@@ -46,6 +46,12 @@ def load(store: Store, spec: str | Path) -> Image:
     return image
 
 
+def settle(root: Path) -> None:
+    """Give everything one old time, else the trees depend on the second they are made in."""
+    for path in [root, *root.rglob("*")]:
+        os.utime(path, (1_600_000_000, 1_600_000_000), follow_symlinks=False)
+
+
 @pytest.fixture
 def layout(tmp_path: Path) -> Path:
     """A layout that umoci made: a base, and a layer over it that changes and deletes."""
@@ -65,11 +71,13 @@ def layout(tmp_path: Path) -> Path:
     os.mkfifo(root / "etc/pipe")
     os.chown(root / "etc/passwd", 12, 34)
     os.setxattr(root / "usr/bin/su", "user.note", b"\x00value")
-    os.utime(root / "etc/passwd", (1_600_000_000, 1_600_000_000))
+    settle(root)
     run("umoci", "repack", "--refresh-bundle", "--image", f"{directory}:app", bundle)
     (root / "etc/gone").unlink()
     (root / "etc/passwd").chmod(0o600)
     (root / "new").write_text("1")
+    for changed in (root, root / "etc", root / "new"):
+        os.utime(changed, (1_700_000_000, 1_700_000_000))
     run("umoci", "repack", "--image", f"{directory}:app", bundle)
     return directory
 
