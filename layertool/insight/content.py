@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+import msgspec
+
 from layertool.archive import IndexEntry
 
 
@@ -72,8 +74,20 @@ def stack(indexes: Iterable[Iterable[IndexEntry]]) -> Content:
     content = Content()
     for number, index in enumerate(indexes):
         content.layers.append(LayerContent())
-        _lay(content, number, list(index))
+        _lay(content, number, _with_link_targets(index))
     return content
+
+
+def _with_link_targets(index: Iterable[IndexEntry]) -> list[IndexEntry]:
+    """The entries of a layer; hard links have size and content of the file that they are."""
+    entries = list(index)
+    files = {entry.path: entry for entry in entries if entry.type == "f"}
+    return [
+        msgspec.structs.replace(entry, size=file.size, sha256=file.sha256, link=b"")
+        if entry.type == "h" and (file := files.get(entry.link)) is not None
+        else entry
+        for entry in entries
+    ]
 
 
 def _lay(content: Content, number: int, entries: list[IndexEntry]) -> None:
@@ -109,7 +123,7 @@ def _hide_replaced(content: Content, number: int, entry: IndexEntry) -> None:
     below = content.visible.get(entry.path)
     if below is None:
         return
-    is_copy = below.entry.type == "f" == entry.type and below.entry.sha256 == entry.sha256
+    is_copy = entry.type == below.entry.type == "f" and entry.sha256 == below.entry.sha256
     if is_copy:
         content.layers[number].copied += entry.size
     fate = Fate.COPIED if is_copy else Fate.REPLACED
@@ -156,7 +170,7 @@ def blame(indexes: Iterable[Iterable[IndexEntry]], path: bytes) -> list[Touch]:
     """The layers that touched `path`, base first; empty when no layer ever had it."""
     touches: list[Touch] = []
     for number, index in enumerate(indexes):
-        found, is_deleted, is_hidden = _in_layer(index, path)
+        found, is_deleted, is_hidden = _in_layer(_with_link_targets(index), path)
         before = touches[-1].entry if touches else None
         if before is not None and (is_deleted or is_hidden) and found is None:
             change = Change.DELETED if is_deleted else Change.HIDDEN
@@ -184,13 +198,13 @@ def _in_layer(index: Iterable[IndexEntry], path: bytes) -> tuple[IndexEntry | No
 def _change(before: IndexEntry | None, now: IndexEntry) -> Change:
     if before is None:
         return Change.ADDED
-    same = (before.type, before.sha256, before.link, before.device) == (
-        now.type,
-        now.sha256,
-        now.link,
-        now.device,
-    )
-    return Change.METADATA if same else Change.CHANGED
+    return Change.METADATA if _substance(before) == _substance(now) else Change.CHANGED
+
+
+def _substance(entry: IndexEntry) -> tuple[object, ...]:
+    """What a path is, apart from its metadata. A hard link is a file like its other names."""
+    kind = "f" if entry.type == "h" else entry.type
+    return (kind, entry.sha256, entry.link, entry.device)
 
 
 def _parents(path: bytes) -> Iterator[bytes]:
@@ -231,16 +245,7 @@ def compare(left: Content, right: Content, *, times: bool = False) -> list[Diffe
 
 
 def _without_times(entry: IndexEntry) -> tuple[object, ...]:
-    return (
-        "f" if entry.type == "h" else entry.type,
-        entry.mode,
-        entry.uid,
-        entry.gid,
-        entry.sha256,
-        entry.link,
-        entry.xattrs,
-        entry.device,
-    )
+    return (*_substance(entry), entry.mode, entry.uid, entry.gid, entry.xattrs)
 
 
 def _with_times(entry: IndexEntry) -> tuple[object, ...]:
