@@ -92,7 +92,8 @@ def _with_link_targets(index: Iterable[IndexEntry]) -> list[IndexEntry]:
 
 def _lay(content: Content, number: int, entries: list[IndexEntry]) -> None:
     """Hide first what this layer hides; its own entries are never hidden by itself."""
-    for entry in entries:
+    # Marks last: what is deleted and made again was replaced, in whichever order it is written.
+    for entry in sorted(entries, key=lambda entry: entry.type in ("w", "o")):
         if entry.type == "w":
             _hide_deleted(content, number, entry.path)
         elif entry.type == "o":
