@@ -1,0 +1,5 @@
+"""``python -m unionfs.testing``."""
+
+from .cli import main
+
+raise SystemExit(main())
