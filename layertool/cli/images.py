@@ -13,7 +13,7 @@ from layertool.errors import Ambiguous, LayertoolError, NotFound
 
 if TYPE_CHECKING:
     from layertool.oci.names import Reference
-    from layertool.store import Container, Image, Sizes, Store
+    from layertool.store import Container, Image, Store, Summary
 
 app = typer.Typer()
 
@@ -90,10 +90,10 @@ def export(
     ] = None,
     quiet: _Quiet = False,
 ) -> None:
-    """Write an image to an archive or a layout; prints the digest of its manifest there.
+    """Write an image to an archive or a layout; prints the digest that it has there.
 
     oci and oci-archive keep every byte. docker-archive has no manifest and holds layers
-    uncompressed: the image id survives, and a message says when the digest cannot.
+    uncompressed: the image id survives and is printed, and a message says when the digest cannot.
 
     Example: layertool export debian debian.oci.tar
     """
@@ -104,9 +104,15 @@ def export(
     found = store.resolve(image)
     spec = f"{output_format.value}:{output}" if output_format is not None else output
     save_from(store, found, open_sink(spec), _named(found, image))
-    if not quiet:
-        _say_what_is_lost(found, spec)
-    print(found.manifest_digest)
+    is_kept = _keeps_digest(found, spec)
+    if not is_kept and not quiet:
+        print(
+            f"docker-archive cannot keep the manifest digest {found.manifest_digest}: its layers "
+            "are uncompressed, and it has no manifest; the image id stays. "
+            "--format oci-archive keeps both",
+            file=sys.stderr,
+        )
+    print(found.manifest_digest if is_kept else found.id)
 
 
 def _named(image: Image, text: str) -> Sequence[Reference]:
@@ -120,19 +126,13 @@ def _named(image: Image, text: str) -> Sequence[Reference]:
     return [name for name in image.names if name == asked] or image.names
 
 
-def _say_what_is_lost(image: Image, spec: str) -> None:
+def _keeps_digest(image: Image, spec: str) -> bool:
     from layertool.transport.archive import keeps_digest
     from layertool.transport.opening import format_of
 
     scheme = spec.partition(":")[0]
     chosen = scheme if scheme in list(ArchiveFormat) else format_of(spec)
-    if chosen == ArchiveFormat.DOCKER_ARCHIVE and not keeps_digest(image.manifest, image.config):
-        print(
-            f"docker-archive cannot keep the manifest digest {image.manifest_digest}: its layers "
-            "are uncompressed, and it has no manifest; the image id stays. "
-            "--format oci-archive keeps both",
-            file=sys.stderr,
-        )
+    return chosen != ArchiveFormat.DOCKER_ARCHIVE or keeps_digest(image.manifest, image.config)
 
 
 @app.command()
@@ -190,29 +190,25 @@ def images(
 
 def _image_rows(store: Store) -> list[dict[str, Any]]:
     """A row for each name, and one for each image without."""
-    from layertool.store import Sizes
-
-    sizes = store.sizes()
     rows = []
-    for image in store.images():
-        size = sizes.get(image.manifest_digest, Sizes(0, 0, 0, 0, 0))
+    for image in store.summaries():
         names = [(name.familiar_name, name.tag or _NONE) for name in image.names]
-        rows += [_image_row(image, size, *name) for name in names or [(_NONE, _NONE)]]
+        rows += [_image_row(image, *name) for name in names or [(_NONE, _NONE)]]
     return rows
 
 
-def _image_row(image: Image, size: Sizes, name: str, tag: str) -> dict[str, Any]:
+def _image_row(image: Summary, name: str, tag: str) -> dict[str, Any]:
     return {
         "name": name,
         "tag": tag,
         "id": image.id,
         "digest": image.manifest_digest,
         "created": image.created,
-        "size": size.total,
-        "unique": size.unique,
-        "shared": size.shared,
-        "compressed": size.compressed,
-        "layers": size.layers,
+        "size": image.sizes.total,
+        "unique": image.sizes.unique,
+        "shared": image.sizes.shared,
+        "compressed": image.sizes.compressed,
+        "layers": image.sizes.layers,
     }
 
 

@@ -28,7 +28,7 @@ from layertool.store.images import Images
 from layertool.store.layers import Layers
 from layertool.store.layout import Layout, default_root
 from layertool.store.locks import Scratch, locked
-from layertool.store.records import Freed, Image, NewLayer, Problem, Sizes, Usage
+from layertool.store.records import Freed, Image, NewLayer, Problem, Sizes, Summary, Usage
 
 __all__ = [
     "Container",
@@ -39,6 +39,7 @@ __all__ = [
     "Problem",
     "Sizes",
     "Store",
+    "Summary",
     "Usage",
 ]
 
@@ -227,6 +228,10 @@ class Store:
     def images(self) -> list[Image]:
         """Newest first."""
         return self._images.all()
+
+    def summaries(self) -> list[Summary]:
+        """What a list of all images shows, newest first."""
+        return self._images.summaries()
 
     def sizes(self) -> dict[Digest, Sizes]:
         """Sizes of all images, by manifest digest."""

@@ -14,7 +14,7 @@ from layertool.oci.names import Reference
 from layertool.store import blobs
 from layertool.store.database import Database
 from layertool.store.layout import Layout
-from layertool.store.records import Image, Sizes
+from layertool.store.records import Image, Sizes, Summary
 
 _HEX = frozenset("0123456789abcdef")
 
@@ -70,6 +70,26 @@ class Images:
         """Newest first."""
         rows = self._database.query("SELECT digest FROM images ORDER BY added DESC, digest")
         return [self.load(row["digest"]) for row in rows]
+
+    def summaries(self) -> list[Summary]:
+        """All images, newest first, by three queries whatever their number."""
+        names: dict[str, list[Reference]] = {}
+        for row in self._database.query("SELECT name, image FROM names ORDER BY name"):
+            names.setdefault(row["image"], []).append(Reference.parse(row["name"]))
+        sizes = self.sizes()
+        rows = self._database.query(
+            "SELECT digest, id, created FROM images ORDER BY added DESC, digest"
+        )
+        return [
+            Summary(
+                id=Digest(row["id"]),
+                manifest_digest=Digest(row["digest"]),
+                names=tuple(names.get(row["digest"], ())),
+                created=row["created"],
+                sizes=sizes.get(Digest(row["digest"]), Sizes(0, 0, 0, 0, 0)),
+            )
+            for row in rows
+        ]
 
     def load(self, digest: str) -> Image:
         """The image with that manifest digest."""

@@ -58,6 +58,18 @@ class Sizes:
 
 
 @dataclass(frozen=True, slots=True)
+class Summary:
+    """An image as a list shows it, known without reading its manifest."""
+
+    id: Digest
+    manifest_digest: Digest
+    names: tuple[Reference, ...]
+    created: str
+    """RFC 3339, empty when the config does not say."""
+    sizes: Sizes
+
+
+@dataclass(frozen=True, slots=True)
 class Freed:
     """What gc removed (or would): `bytes` is what `du` will say less."""
 
