@@ -51,11 +51,12 @@ class Lease:
         self._database = database
         self._id = identifier
 
-    def add(self, digest: str) -> None:
-        """Protect a blob or a layer (by diffID), also before it exists."""
+    def add(self, *digests: str) -> None:
+        """Protect blobs and layers (by diffID), also before they exist."""
         with self._database.transaction() as connection:
-            connection.execute(
-                "INSERT OR IGNORE INTO lease_items VALUES (?, ?)", (self._id, digest)
+            connection.executemany(
+                "INSERT OR IGNORE INTO lease_items VALUES (?, ?)",
+                [(self._id, digest) for digest in digests],
             )
 
 
@@ -170,9 +171,13 @@ class Store:
         exclude: Callable[[bytes], bool] | None = None,
     ) -> NewLayer:
         """Pack an upper (or a whole tree) into a new layer."""
-        new = self._layers.commit(upper, compression=compression, epoch=epoch, exclude=exclude)
-        self._protect(new.descriptor.digest, new.diff_id)
-        return new
+        return self._layers.commit(
+            upper,
+            compression=compression,
+            epoch=epoch,
+            exclude=exclude,
+            protect=self._protect,
+        )
 
     # -- images
 
@@ -193,8 +198,10 @@ class Store:
         if not isinstance(parsed, Manifest):
             raise BadImage("an index is no image: choose a platform first")
         parsed_config = ImageConfig.decode(config)
-        self._check(parsed, parsed_config)
-        with self.lease():
+        with self.lease() as lease:
+            # First of all, so that no gc takes a layer between the check and the row.
+            lease.add(*parsed_config.rootfs.diff_ids, *(layer.digest for layer in parsed.layers))
+            self._check(parsed, parsed_config)
             self.put_blob(config, parsed.config)
             self.put_blob(manifest)
             with (
@@ -278,8 +285,7 @@ class Store:
 
     def _protect(self, *digests: str) -> None:
         for lease in list(self._leases):
-            for digest in digests:
-                lease.add(digest)
+            lease.add(*digests)
 
     # -- containers
 

@@ -183,8 +183,12 @@ class Layers:
         compression: Compression,
         epoch: int | None,
         exclude: Callable[[bytes], bool] | None,
+        protect: Callable[[str, str], None],
     ) -> NewLayer:
-        """Pack an upper into a layer of the store: blob, tree and index."""
+        """Pack an upper into a layer of the store: blob, tree and index.
+
+        `protect` is called with digest and diffID before they exist for others.
+        """
         with _space(self._layout.root), self._scratch.workspace("commit") as room:
             blob = room / "blob"
             root_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -198,6 +202,7 @@ class Layers:
             descriptor = Descriptor(
                 mediaType=_MEDIA[compression], digest=packed.digest, size=packed.size
             )
+            protect(packed.digest, packed.diff_id)
             with open(blob, "rb") as stream:
                 self.put(stream, descriptor, packed.diff_id, keep_blob=True, limits=None)
             return NewLayer(descriptor, packed.diff_id, packed.bytes)

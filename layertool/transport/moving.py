@@ -66,9 +66,7 @@ def _load(
         raise NotFound(f"image is for {parsed.platform}, not for {platform}")
     pairs = dict(zip(diff_ids, manifest.layers, strict=True))
     with store.lease() as lease:
-        for diff_id, descriptor in pairs.items():
-            lease.add(diff_id)
-            lease.add(descriptor.digest)
+        lease.add(*pairs, *(descriptor.digest for descriptor in pairs.values()))
         _all_layers(store, image, pairs, progress)
         return store.put_image(image.manifest, config, names=names, media_type=image.media_type)
 

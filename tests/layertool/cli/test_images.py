@@ -1,0 +1,213 @@
+"""The image commands as people and scripts call them."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+from registrytest.images import layer_tar, make_image
+from sandboxtest import account
+from sandboxtest.program import Program, program
+from storetest import BASE, du, put
+
+from layertool.store import Store
+
+pytestmark = [pytest.mark.needs("root")]
+
+
+@pytest.fixture
+def layertool(room: Path) -> Program:
+    return program(account("root"), room)
+
+
+@pytest.fixture
+def rootfs(room: Path) -> Path:
+    path = room / "debian.tar"
+    path.write_bytes(layer_tar(BASE))
+    return path
+
+
+def test_a_tar_becomes_an_image_and_goes_out_again(layertool: Program, rootfs: Path) -> None:
+    identifier = layertool.ok("import", rootfs).strip()
+    assert identifier.startswith("sha256:")
+    (row,) = layertool.json("images", "--json")
+    assert (row["name"], row["tag"], row["id"]) == ("debian", "latest", identifier)
+    assert row["size"] == row["unique"] > 50_000
+    assert (row["shared"], row["layers"]) == (0, 1)
+    assert row["compressed"] == rootfs.stat().st_size
+    digest = layertool.ok("export", "debian", layertool.room / "out.oci.tar").strip()
+    assert digest == row["digest"]
+    done = layertool("export", "debian", layertool.room / "out.tar")
+    assert done.stdout.strip() == identifier
+    assert f"cannot keep the manifest digest {digest}" in done.stderr
+    layertool.ok("rmi", "debian")
+    assert layertool.json("images", "--json") == []
+    layertool.ok("import", layertool.room / "out.oci.tar", "--name", "again:1")
+    assert layertool.json("images", "--json")[0]["digest"] == digest
+
+
+def test_tables_are_for_people(layertool: Program, rootfs: Path) -> None:
+    layertool.ok("import", rootfs, "--name", "debian:12")
+    head, row = layertool.ok("images").splitlines()
+    assert head.split() == ["NAME", "TAG", "ID", "CREATED", "SIZE", "UNIQUE", "SHARED", "LAYERS"]
+    assert row.split()[:2] == ["debian", "12"]
+    head, row = layertool.ok("history", "debian:12").splitlines()
+    assert head.split() == ["CREATED", "CREATED", "BY", "SIZE", "LAYER", "COMMENT"]
+    assert "layertool import debian.tar" in row
+    assert "debian:12" in layertool.ok("images", "--tree")
+
+
+def test_history_pairs_steps_with_layers(layertool: Program) -> None:
+    made = make_image([BASE, {"new": b"1"}])
+    config = json.loads(made.config)
+    config["history"].insert(1, {"created_by": "ENV a=b", "empty_layer": True})
+    put(Store.open(layertool.room / "store"), _with_config(made, config), "app")
+    rows = layertool.json("history", "app", "--json")
+    assert [row["created_by"] for row in rows] == ["layer 1", "ENV a=b", "layer 0"]
+    assert [row["empty_layer"] for row in rows] == [False, True, False]
+    assert [row["diff_id"] for row in rows] == [
+        config["rootfs"]["diff_ids"][1],
+        "",
+        config["rootfs"]["diff_ids"][0],
+    ]
+    (image,) = layertool.json("images", "--json")
+    assert sum(row["size"] for row in rows) == image["size"]
+
+
+def _with_config(made, config):  # type: ignore[no-untyped-def]
+    from registrytest.images import OCI_CONFIG, MadeImage, descriptor
+
+    raw = json.dumps(config).encode()
+    manifest = json.loads(made.manifest) | {"config": descriptor(raw, OCI_CONFIG)}
+    return MadeImage(json.dumps(manifest).encode(), raw, made.layers)
+
+
+def test_a_history_that_does_not_match_is_shown_by_position(layertool: Program) -> None:
+    made = make_image([BASE, {"new": b"1"}])
+    config = json.loads(made.config)
+    config["history"] = [{"created_by": "only one"}]
+    put(Store.open(layertool.room / "store"), _with_config(made, config), "app")
+    done = layertool("history", "app", "--json")
+    assert "does not match" in done.stderr
+    assert [row["created_by"] for row in json.loads(done.stdout)] == ["", "only one"]
+
+
+def test_inspect_shows_images_and_containers(layertool: Program, rootfs: Path) -> None:
+    identifier = layertool.ok("import", rootfs).strip()
+    store = Store.open(layertool.room / "store")
+    store.create_container(store.resolve("debian"), name="web", config={})
+    (image,) = layertool.json("inspect", "debian")
+    assert image["Id"] == identifier
+    assert image["RepoTags"] == ["debian:latest"]
+    assert len(image["RootFS"]["Layers"]) == 1
+    done = layertool("inspect", "nothing")
+    assert done.returncode == 1
+    assert done.stderr == "layertool: no such object: nothing: neither an image nor a container\n"
+
+
+def test_tag_and_rmi(layertool: Program, rootfs: Path) -> None:
+    identifier = layertool.ok("import", rootfs).strip()
+    layertool.ok("tag", "debian", "registry.example/base:12")
+    assert len(layertool.json("images", "--json")) == 2
+    done = layertool("rmi", identifier[7:19])
+    assert done.returncode == 1
+    assert "several names" in done.stderr
+    assert layertool.ok("rmi", "debian", "registry.example/base:12").splitlines() == [
+        "Untagged: debian:latest",
+        "Untagged: registry.example/base:12",
+        f"Deleted: {identifier}",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("history", "nothing"), "no such image: nothing"),
+        (("export", "nothing", "x.tar"), "no such image: nothing"),
+        (("rmi", "nothing"), "no such image: nothing"),
+        (("tag", "nothing", "x"), "no such image: nothing"),
+        (("import", "/nowhere.tar"), "/nowhere.tar: No such file or directory"),
+        (("blame", "debian", "/no/such/file"), "/no/such/file: in no layer of debian"),
+        (("export", "debian", "/nowhere/x.tar"), "No such file or directory"),
+        (("export", "debian", "x.tar.gz"), "archives are written uncompressed"),
+    ],
+)
+def test_errors_are_one_line(
+    layertool: Program, rootfs: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    layertool.ok("import", rootfs)
+    done = layertool(*arguments)
+    assert done.returncode in (1, 2)
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("layertool: ")
+
+
+def test_care(layertool: Program, rootfs: Path) -> None:
+    layertool.ok("import", rootfs)
+    rows = layertool.json("df", "--json")
+    assert rows[-1]["type"] == "total"
+    assert sum(row["size"] for row in rows[:-1]) == rows[-1]["size"]
+    assert abs(rows[-1]["size"] - du(layertool.room / "store")) < 100_000  # the database's log
+    assert layertool.ok("fsck") == ""
+    Store.open(layertool.room / "store").untag(_reference("debian"))
+    promised = layertool.json("gc", "--dry-run", "--json")
+    assert promised["bytes"] > 50_000
+    assert layertool.json("gc", "--json") == promised
+    assert layertool.json("images", "--json") == []
+
+
+def _reference(text: str):  # type: ignore[no-untyped-def]
+    from layertool.oci.names import Reference
+
+    return Reference.parse(text)
+
+
+def test_fsck_says_and_repairs(layertool: Program, rootfs: Path) -> None:
+    layertool.ok("import", rootfs)
+    (layer,) = Store.open(layertool.room / "store").resolve("debian").layer_dirs()
+    (layer / "etc/os-release").write_bytes(b"ID=evil\n")
+    done = layertool("fsck")
+    assert done.returncode == 1
+    assert "etc/os-release: content differs" in done.stdout
+    assert "unpacked again" in layertool.ok("fsck", "--repair")
+    assert layertool.ok("fsck") == ""
+    assert (layer / "etc/os-release").read_bytes() == b"ID=test\n"
+
+
+def test_insight(layertool: Program) -> None:
+    made = make_image([{"a": bytes(1000), "b": b"1"}, {"a": bytes(2000)}])
+    store = Store.open(layertool.room / "store")
+    put(store, made, "app")
+    put(store, make_image([{"a": bytes(1000), "b": b"1"}]), "base")
+    base, top = layertool.json("layers", "app", "--json")
+    assert (base["bytes"], base["hidden"], top["bytes"]) == (1001, 1000, 2000)
+    assert "#" in layertool.ok("layers", "app")
+    assert [row["change"] for row in layertool.json("blame", "app", "/a", "--json")] == [
+        "added",
+        "changed",
+    ]
+    (waste,) = layertool.json("wasted", "app", "--json")
+    assert (waste["path"], waste["bytes"], waste["fate"]) == ("/a", 1000, "replaced")
+    assert layertool("wasted", "app", "--fail-above", "999").returncode == 1
+    assert layertool("wasted", "app", "--fail-above", "1000").returncode == 0
+    done = layertool("compare", "base", "app")
+    assert (done.returncode, done.stdout) == (1, "C /a  +1000\n")
+    assert layertool.ok("compare", "app", "app") == ""
+
+
+def test_two_hundred_images_are_listed_at_once(layertool: Program) -> None:
+    store = Store.open(layertool.room / "store")
+    for number in range(200):
+        put(store, make_image([BASE, {"own": b"%d" % number}]), f"image{number}")
+    layertool.ok("images")
+    best = min(_seconds(layertool) for _ in range(3))
+    assert best < 0.6  # 0.16 s on an idle machine; tests may share theirs
+
+
+def _seconds(layertool: Program) -> float:
+    start = time.monotonic()
+    assert len(layertool.ok("images").splitlines()) == 201
+    return time.monotonic() - start
