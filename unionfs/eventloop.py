@@ -21,9 +21,7 @@ from typing import Any
 import pyfuse3
 import trio
 
-from .affinity import SAMPLE_NS, Follower
-
-SPIN_NS = 20_000 if (os.cpu_count() or 1) > 1 else 0
+SPIN_NS = 40_000 if (os.cpu_count() or 1) > 1 else 0
 """How long to ask again and again; pointless where the caller needs the same processor."""
 DOZES = 3
 """How many times to block in poll(2) for a millisecond after that, before trio's sleep."""
@@ -53,7 +51,7 @@ class AdaptiveLoop:
     ClosedResourceError = trio.ClosedResourceError
     open_nursery = staticmethod(trio.open_nursery)
 
-    def __init__(self, on_ready: Callable[[], None], follower: Follower) -> None:
+    def __init__(self, on_ready: Callable[[], None]) -> None:
         self.lowlevel = self
         self.current_task = trio.lowlevel.current_task
         self.current_trio_token = trio.lowlevel.current_trio_token
@@ -64,8 +62,6 @@ class AdaptiveLoop:
         self._fd = -1
         self._waits = 0
         self._shared_at = 0
-        self._sampled_at = 0
-        self._follower = follower
 
     async def wait_readable(self, fd: int) -> None:
         """Return when a request can be read from *fd* without blocking."""
@@ -79,9 +75,6 @@ class AdaptiveLoop:
         if now - self._shared_at > SHARE_NS:
             await trio.lowlevel.cancel_shielded_checkpoint()
             self._shared_at = now
-        if now - self._sampled_at > SAMPLE_NS:
-            self._sampled_at = now
-            self._follower.wanted = True
         if poll(0):
             return
         limit = now + SPIN_NS
@@ -91,7 +84,6 @@ class AdaptiveLoop:
         for _ in range(DOZES):
             if poll(1):
                 return
-        self._follower.release()
         await self._sleep(fd)
 
     def _announce(self) -> None:
@@ -112,7 +104,7 @@ class AdaptiveLoop:
                     return
 
 
-def install(on_ready: Callable[[], None], follower: Follower) -> None:
+def install(on_ready: Callable[[], None]) -> None:
     """Put the adaptive wait in front of pyfuse3's loop; call before pyfuse3.init()."""
     module: Any = pyfuse3
-    module.trio = AdaptiveLoop(on_ready, follower)
+    module.trio = AdaptiveLoop(on_ready)

@@ -12,13 +12,12 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
-from .affinity import STREAM_BYTES, Follower
 from .copyup import write_all
 from .formats import NAME_MAX
 from .ids import IdMap
@@ -38,26 +37,22 @@ _SMALL_READ = 16 << 10
 _BLOCK = 4096
 
 
-def guarded(
-    handler: Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]],
-) -> Callable[Concatenate[Operations, P], Coroutine[Any, Any, R]]:
+def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
     """Let only FUSEError out of a request handler."""
 
     @functools.wraps(handler)
-    async def wrapper(self: Operations, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            if self.follower.wanted and isinstance(args[-1], RequestContext):
-                self.follower.follow(args[-1].pid)
-            return await handler(self, *args, **kwargs)
+            return await handler(*args, **kwargs)
         except FUSEError:
             raise
         except OSError as error:
             raise FUSEError(error.errno or errno.EIO) from None
         except Exception:
-            log.exception("%s%r failed", handler.__name__, args)
+            log.exception("%s%r failed", handler.__name__, args[1:])
             raise FUSEError(errno.EIO) from None
 
-    return wrapper  # type: ignore[return-value]  # functools types the wrapper's self by name
+    return wrapper
 
 
 class Encoder:
@@ -128,7 +123,6 @@ class Operations(pyfuse3.Operations):
         self._listings: dict[int, tuple[Dir, list[bytes]]] = {}
         self._next_listing = 1
         self._copying: dict[Node, trio.Lock] = {}
-        self.follower = Follower()
         self._buffer = memoryview(bytearray(MAX_READ))
         self._absent = EntryAttributes()
         self._absent.st_ino = 0
@@ -315,8 +309,6 @@ class Operations(pyfuse3.Operations):
     async def read(self, fh: int, off: int, size: int) -> bytes:
         if size <= _SMALL_READ:
             return os.pread(self._nodes[fh].fd, size, off)
-        if size >= STREAM_BYTES:
-            self.follower.release()
         # One buffer for all: pyfuse3 sends it before anybody else runs, and it stays in the cache.
         view = self._buffer[:size]
         return cast(bytes, view[: os.preadv(self._nodes[fh].fd, (view,), off)])
@@ -325,8 +317,6 @@ class Operations(pyfuse3.Operations):
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         node = self._nodes[fh]
         node.attr = None
-        if len(buf) >= STREAM_BYTES:
-            self.follower.release()
         done = os.pwrite(node.fd, buf, off)
         if done < len(buf):
             done += write_all(node.fd, buf[done:], off + done)

@@ -171,7 +171,7 @@ class Mountpoint:
 
     def mount(self, operations: Operations) -> None:
         """Mount; raises UnionError saying what is missing on this machine."""
-        eventloop.install(self._ready, operations.follower)
+        eventloop.install(self._ready)
         try:
             where = self._mount_directly()
             arguments: set[str] = set()
