@@ -73,7 +73,8 @@ def import_image(
         opened.close()
     for image in images:
         known = ", ".join(each.familiar for each in image.names) or "without a name"
-        print(f"Imported {image.id.short}: {known}", file=sys.stderr)
+        if not quiet:
+            print(f"Imported {image.id.short}: {known}", file=sys.stderr)
         print(image.id)
 
 
