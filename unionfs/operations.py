@@ -123,6 +123,8 @@ class Operations(pyfuse3.Operations):
         self._listings: dict[int, tuple[Dir, list[bytes]]] = {}
         self._next_listing = 1
         self._copying: dict[Node, trio.Lock] = {}
+        self._told: dict[Node, int] = {}
+        """mtime (ns) that the kernel has for a file it writes back, until it sets another."""
         self._buffer = memoryview(bytearray(MAX_READ))
         self._absent = EntryAttributes()
         self._absent.st_ino = 0
@@ -246,6 +248,8 @@ class Operations(pyfuse3.Operations):
             atime_ns=attr.st_atime_ns if fields.update_atime else None,
             mtime_ns=attr.st_mtime_ns if fields.update_mtime else None,
         )
+        if changes.mtime_ns is not None:
+            self._told.pop(node, None)
         await self._bring_up_large(node, changes.size)
         self._union.setattr(node, changes)
         return self._entry(node)
@@ -316,7 +320,10 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         node = self._nodes[fh]
-        node.attr = None
+        if node.attr is not None:
+            if self.enable_writeback_cache and node not in self._told:
+                self._told[node] = cast(EntryAttributes, node.attr).st_mtime_ns
+            node.attr = None
         done = os.pwrite(node.fd, buf, off)
         if done < len(buf):
             done += write_all(node.fd, buf[done:], off + done)
@@ -328,7 +335,21 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def release(self, fh: int) -> None:
-        self._union.release(self._nodes[fh])
+        node = self._nodes[fh]
+        if node.opens == 1:
+            self._settle_mtime(node)
+        self._union.release(node)
+
+    def _settle_mtime(self, node: Node) -> None:
+        """With write-back the kernel's mtime counts, and our pwrite(2) has moved the file's.
+
+        It sends its own when that changed; a write within the tick of its clock in which the file
+        was made changes nothing, and then the file must say what the kernel says.
+        """
+        told = self._told.pop(node, None)
+        if told is not None and node.writable:
+            os.utime(node.fd, ns=(os.fstat(node.fd).st_atime_ns, told))
+            node.attr = None
 
     @guarded
     async def fsync(self, fh: int, datasync: bool) -> None:

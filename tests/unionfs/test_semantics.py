@@ -410,6 +410,20 @@ def test_a_writer_without_privilege_clears_setuid(mount: Mount, make_layer: Make
     assert stat.S_IMODE((m / "f").stat().st_mode) == 0o777
 
 
+@pytest.mark.parametrize("writeback", [0, 1])
+def test_the_upper_has_the_times_that_the_mount_shows(
+    mount: Mount, make_layer: Make, writeback: int
+) -> None:
+    m = mount([make_layer("base", {"old": "x"})], options=[f"writeback={writeback}"])
+    for number in range(200):
+        (m / f"f{number}").write_text("written at once")
+    with open(m / "old", "a") as file:
+        file.write("more")
+    shown = {path.name: path.stat().st_mtime_ns for path in m.point.iterdir()}
+    m.remount()
+    assert {path.name: path.stat().st_mtime_ns for path in m.point.iterdir()} == shown
+
+
 # --- identity ---
 
 
