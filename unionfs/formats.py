@@ -137,9 +137,12 @@ def decode_origin(value: bytes) -> Handle | None:
 
 
 def handle_inode(handle: Handle) -> int | None:
-    """The inode number inside *handle* where its layout is known (ext2/3/4, small XFS), else None."""
+    """The inode number inside *handle* where its layout is known (ext2/3/4, small XFS, tmpfs), else None."""
     if handle.type == _FILEID_INO32_GEN and len(handle.fid) == 8:
         return int.from_bytes(handle.fid[:4], "little")
+    if handle.type == _FILEID_INO32_GEN and len(handle.fid) == 12:
+        # tmpfs (shmem_encode_fh): the generation, then the number in two halves.
+        return int.from_bytes(handle.fid[4:], "little")
     return None
 
 

@@ -82,7 +82,7 @@ class Promoter:
         node.upper = True
         node.xattrs = None
         node.attr = None
-        self._mark_impure(parent, parent_fd)
+        self.mark_impure(parent, parent_fd)
         upper.settle(self._tree.upper_dir_fd(node))
         upper.settle(parent_fd)
 
@@ -92,10 +92,11 @@ class Promoter:
         source_dir, source, _ = self._tree.place(node)
         work = upper.work_fd
         os.chown(temp, st.st_uid, st.st_gid, dir_fd=work, follow_symlinks=False)
-        if not stat.S_ISLNK(st.st_mode):
-            os.chmod(temp, stat.S_IMODE(st.st_mode), dir_fd=work)
         copyup.copy_xattrs(source_dir, source, _PROC_NAME % (work, temp))
         self._set_origin(source_dir, source, temp)
+        # The mode comes last: user.* xattrs need write permission, which it may take away.
+        if not stat.S_ISLNK(st.st_mode):
+            os.chmod(temp, stat.S_IMODE(st.st_mode), dir_fd=work)
         os.utime(temp, ns=(st.st_atime_ns, st.st_mtime_ns), dir_fd=work, follow_symlinks=False)
 
     def _set_origin(self, source_dir: int, source: bytes, temp: bytes) -> None:
@@ -107,7 +108,8 @@ class Promoter:
             if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                 raise
 
-    def _mark_impure(self, parent: Dir, parent_fd: int) -> None:
+    def mark_impure(self, parent: Dir, parent_fd: int) -> None:
+        """Mark the directory *parent*, open as *parent_fd*: it gets a child with an origin."""
         if not parent.impure:
             times = os.fstat(parent_fd)
             self._upper.set_impure(parent_fd)
@@ -177,19 +179,21 @@ class Promoter:
         else:
             os.close(target)
 
-    def _dress_file(self, transfer: Transfer) -> None:
+    def _dress_file(self, transfer: Transfer, names: int) -> None:
+        """Metadata of a regular file that is to get *names* names; the mode last, as in _dress."""
         node, st, target = transfer.node, transfer.st, transfer.target
         source_dir, source, _ = self._tree.place(node)
-        copyup.copy_owner_and_mode(target, st)
+        os.fchown(target, st.st_uid, st.st_gid)
         copyup.copy_xattrs(source_dir, source, target)
-        if st.st_nlink == 1 and not node.upper:
-            # A number shared by several names cannot be kept by one of them.
+        # A number shared by several names cannot be kept by some of them only.
+        if st.st_nlink <= max(names, 1) and not node.upper:
             try:
                 origin = self._upper.origin_value(source_dir, source)
                 os.setxattr(target, self._upper.family + b"origin", origin)
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                     raise
+        os.fchmod(target, stat.S_IMODE(st.st_mode))
         os.utime(target, ns=(st.st_atime_ns, st.st_mtime_ns))
 
     def _known_names(self, node: Node, st: os.stat_result) -> list[tuple[Dir, bytes]]:
@@ -204,21 +208,29 @@ class Promoter:
         return names
 
     def _enter(self, node: Node, transfer: Transfer, names: list[tuple[Dir, bytes]]) -> None:
+        """Give the finished file all its names, or none of them."""
         upper = self._upper
-        first: tuple[int, bytes] | None = None
-        for parent, name in names:
-            fd = self.directory(parent)
-            times = os.fstat(fd)
-            if first is not None:
-                upper.link(*first, fd, name)
-            elif node.upper:
-                self._replace_metacopy(transfer, fd, name)
-            else:
-                upper.link_temp(transfer.target, transfer.temp, fd, name)
-            upper.keep_times(fd, times)
-            upper.settle(fd)
-            self._mark_impure(parent, fd)
-            first = first or (fd, name)
+        for parent, _ in names:
+            self.directory(parent)
+        made: list[tuple[int, bytes]] = []
+        try:
+            for parent, name in names:
+                fd = self._tree.upper_dir_fd(parent)
+                times = os.fstat(fd)
+                if made:
+                    upper.link(*made[0], fd, name)
+                elif node.upper:
+                    self._replace_metacopy(transfer, fd, name)
+                else:
+                    upper.link_temp(transfer.target, transfer.temp, fd, name)
+                made.append((fd, name))
+                upper.keep_times(fd, times)
+                upper.settle(fd)
+                self.mark_impure(parent, fd)
+        except OSError:
+            for fd, name in made if not node.upper else ():
+                os.unlink(name, dir_fd=fd)
+            raise
         if len(names) > 1:
             node.real = os.fstat(transfer.target).st_ino
             self._tree.links[node.real] = node
@@ -250,7 +262,7 @@ class Promoter:
                 upper.link(upper.work_fd, temp, fd, name)
                 upper.keep_times(fd, times)
                 upper.settle(fd)
-                self._mark_impure(parent, fd)
+                self.mark_impure(parent, fd)
             if node.parent is None:
                 node.fd = os.open(temp, os.O_PATH | os.O_NOFOLLOW, dir_fd=upper.work_fd)
         finally:

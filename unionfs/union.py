@@ -208,6 +208,7 @@ class Union:
         self._promote(node)
         if node.parent is None:
             raise _fail(errno.ENOENT, name)
+        self._admit(node, parent, dir_fd)
         upper.link(self.tree.upper_dir_fd(node.parent), node.name, dir_fd, name)
         self.tree.add_link(node, parent, name)
         self.tree.add(node, parent, name)
@@ -325,6 +326,7 @@ class Union:
         new_fd = promoter.directory(new_parent)
         old_fd = self.tree.upper_dir_fd(old_parent)
         whiteout = self.tree.lower_has(old_parent, old)
+        self._admit(node, new_parent, new_fd)
         if target is not None and target.upper:
             self._hold(target, new_fd, new)
         if isinstance(node, Dir):
@@ -412,6 +414,12 @@ class Union:
             return last
         return b"/" + part.path
 
+    def _admit(self, node: Node, parent: Dir, parent_fd: int) -> None:
+        """Prepare *parent* for *node*: with a copied-up child the kernel must fix its d_ino."""
+        upper, promoter = self.writable()
+        if not parent.impure and upper.family + b"origin" in self._xattr_names(node):
+            promoter.mark_impure(parent, parent_fd)
+
     def _make_opaque(self, node: Dir) -> None:
         upper = self.upper
         assert upper is not None and node.parent is not None
@@ -434,6 +442,8 @@ class Union:
         self._bring_up(two, two_parent, one_parent, one_name)
         one_fd = promoter.directory(one_parent)
         two_fd = promoter.directory(two_parent)
+        self._admit(one, two_parent, two_fd)
+        self._admit(two, one_parent, one_fd)
         upper.rename(one_fd, one_name, two_fd, two_name, syscalls.RENAME_EXCHANGE)
         self._replace_name(one, one_parent, one_name, two_parent, two_name)
         self._replace_name(two, two_parent, two_name, one_parent, one_name)
@@ -611,8 +621,10 @@ class Union:
 
     # --- file content ---
 
-    def open(self, node: Node, flags: int) -> None:
+    def open(self, node: Node, flags: int, *, privileged: bool = True) -> None:
         """Open *node* once more: its shared descriptor then serves what *flags* asks for.
+
+        O_TRUNC of a caller who is not *privileged* clears setuid and setgid, as write(2) does.
 
         All handles of a node read through one descriptor, so that they see a copy-up at once.
         """
@@ -622,7 +634,9 @@ class Union:
         if wants_write:
             self._promote(node, 0 if flags & os.O_TRUNC else None)
         if not node.opens or (wants_write and not node.writable):
-            fd = self._open_upper(node, flags & _WRITABLE) if node.upper else self._open_lower(node)
+            # ftruncate(2) wants a writable descriptor, and open(2) lets O_RDONLY truncate too.
+            access = flags & _WRITABLE or (os.O_RDWR if wants_write else 0)
+            fd = self._open_upper(node, access) if node.upper else self._open_lower(node)
             if node.fd >= 0:
                 os.close(node.fd)
             node.fd = fd
@@ -631,6 +645,16 @@ class Union:
         if flags & os.O_TRUNC:
             os.ftruncate(node.fd, 0)
             node.attr = None
+            if not privileged:
+                self._drop_setuid(node)
+
+    def _drop_setuid(self, node: Node) -> None:
+        bits = stat.S_IMODE(os.fstat(node.fd).st_mode)
+        kept = bits & ~stat.S_ISUID
+        if bits & stat.S_IXGRP:
+            kept &= ~stat.S_ISGID
+        if kept != bits:
+            os.fchmod(node.fd, kept)
 
     def _open_lower(self, node: Node) -> int:
         return open_source(self.tree, node)
