@@ -154,6 +154,7 @@ def _place(option: str, path: bytes) -> Place:
 
 
 def _chain(path: bytes) -> Iterator[tuple[int, int]]:
+    os.statvfs(path)  # a dead FUSE mount may still answer stat(2), from the kernel's cache
     st = os.stat(path)
     if not stat.S_ISDIR(st.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))

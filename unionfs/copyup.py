@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 
 from . import formats, layer, syscalls
 
@@ -94,9 +93,3 @@ def copy_xattrs(dir_fd: int, name: bytes, target: bytes | int) -> None:
         except OSError as error:
             if error.errno not in _SKIP_XATTR_ERRORS:
                 raise
-
-
-def copy_owner_and_mode(fd: int, st: os.stat_result) -> None:
-    """Give the open file *fd* the owner and then the mode (chown clears setuid) of *st*."""
-    os.fchown(fd, st.st_uid, st.st_gid)
-    os.fchmod(fd, stat.S_IMODE(st.st_mode))

@@ -306,7 +306,7 @@ class Operations(pyfuse3.Operations):
         node = self._tree.get(inode)
         if flags & (os.O_WRONLY | os.O_RDWR) and not flags & os.O_TRUNC:
             await self._bring_up_large(node)
-        self._union.open(node, flags)
+        self._union.open(node, flags, privileged=ctx.uid == 0)
         return FileInfo(fh=inode, keep_cache=True)
 
     @guarded

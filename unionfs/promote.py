@@ -157,9 +157,9 @@ class Promoter:
         """Give the copied file its metadata and its name, and turn the node's handles to it."""
         node, target = transfer.node, transfer.target
         try:
-            self._dress_file(transfer)
-            self._upper.settle(target)
             names = self._known_names(node, transfer.st)
+            self._dress_file(transfer, len(names))
+            self._upper.settle(target)
             if names:
                 self._enter(node, transfer, names)
         except OSError:

@@ -328,7 +328,18 @@ class Upper:
     def set_mark(self, dir_fd: int, name: bytes, mark: bytes, value: bytes) -> None:
         """Write the overlay xattr *mark* on *name*."""
         path = _PROC_NAME % (dir_fd, name)
-        os.setxattr(path, self.family + mark, value, follow_symlinks=False)
+        try:
+            os.setxattr(path, self.family + mark, value, follow_symlinks=False)
+        except PermissionError as error:
+            if error.errno != errno.EACCES:
+                raise
+            # Without privilege, user.* xattrs need write permission even of the owner.
+            mode = stat.S_IMODE(os.stat(name, dir_fd=dir_fd, follow_symlinks=False).st_mode)
+            os.chmod(name, mode | stat.S_IWUSR, dir_fd=dir_fd)
+            try:
+                os.setxattr(path, self.family + mark, value, follow_symlinks=False)
+            finally:
+                os.chmod(name, mode, dir_fd=dir_fd)
 
     def set_opaque(self, dir_fd: int, name: bytes) -> None:
         """Mark the directory *name*: nothing below it shows."""
@@ -565,30 +576,42 @@ class AufsWhiteouts(Whiteouts):
             os.unlink(formats.AUFS_PREFIX + name, dir_fd=dir_fd)
         except FileNotFoundError:
             pass
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:  # such a name cannot have been hidden
+                raise
 
 
 def pick_whiteouts(upper: Upper) -> str | None:
     """Choose the form that the upper file system can hold; returns why it is not the kernel's.
 
-    Tried in the work directory: a device node 0:0 and an xattr of our family.
+    Tried in the work directory: a device node 0:0 and an xattr of our family. Only what the file
+    system can never do counts: a full one (ENOSPC) is no reason to write another format.
     """
     temp = upper.temp_name()
     try:
         os.mknod(temp, stat.S_IFCHR, 0, dir_fd=upper.work_fd)
     except OSError as error:
+        if not _never_works(error):
+            return None
         upper.whiteouts = AufsWhiteouts(upper)
         return f"device nodes cannot be made there ({error.strerror})"
     finally:
         upper.scrub(temp)
-    os.mkdir(temp, 0o700, dir_fd=upper.work_fd)
     try:
+        os.mkdir(temp, 0o700, dir_fd=upper.work_fd)
         upper.set_mark(upper.work_fd, temp, b"opaque", b"y")
     except OSError as error:
+        if not _never_works(error):
+            return None
         upper.whiteouts = AufsWhiteouts(upper)
         return f"extended attributes cannot be set there ({error.strerror})"
     finally:
         upper.scrub(temp)
     return None
+
+
+def _never_works(error: OSError) -> bool:
+    return error.errno in (errno.EPERM, errno.EACCES) or syscalls.is_unsupported(error)
 
 
 def read_default_acl(dir_fd: int) -> bytes:

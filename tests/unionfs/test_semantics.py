@@ -410,6 +410,15 @@ def test_a_writer_without_privilege_clears_setuid(mount: Mount, make_layer: Make
     assert stat.S_IMODE((m / "f").stat().st_mode) == 0o777
 
 
+@both
+def test_truncating_by_open_clears_setuid(mount: Mount, make_layer: Make) -> None:
+    m = mount([make_layer("base", {"f": File(b"x", mode=0o6777), "r": File(b"x", mode=0o6777)})])
+    as_user(m.point, "open('f', 'w').close()")
+    open(m / "r", "w").close()  # root keeps it
+    assert stat.S_IMODE((m / "f").stat().st_mode) == 0o777
+    assert stat.S_IMODE((m / "r").stat().st_mode) == 0o6777
+
+
 @pytest.mark.parametrize("writeback", [0, 1])
 def test_the_upper_has_the_times_that_the_mount_shows(
     mount: Mount, make_layer: Make, writeback: int
@@ -472,13 +481,15 @@ def test_layers_on_two_file_systems_never_collide(
 
 def test_hard_links_stay_links_after_a_remount(mount: Mount, make_layer: Make) -> None:
     """fuse-overlayfs serves the lower's bytes with the upper's size here: wrong data, no error."""
-    m = mount([make_layer("base", {"h1": "A\n", "h2": HardLink("h1"), "d/h3": HardLink("h1")})])
+    base = make_layer("base", {"h1": "A\n", "h2": HardLink("h1"), "d/h3": HardLink("h1")})
+    m = mount([base])
     with open(m / "h1", "a") as file:
         file.write("B\n")
     for _ in range(2):
         assert [(m / name).read_text() for name in ("h1", "h2", "d/h3")] == ["A\nB\n"] * 3
         assert len({(m / name).stat().st_ino for name in ("h1", "h2", "d/h3")}) == 1
         assert (m / "h2").stat().st_nlink == 3
+        assert (m / "h1").stat().st_ino == (base / "h1").stat().st_ino
         m.remount()
     (m / "h2").unlink()
     assert (m / "h1").stat().st_nlink == 2
@@ -663,6 +674,46 @@ def test_a_full_upper_keeps_the_old_state(mount: Mount, make_layer: Make, tmpfs:
     assert os.listdir(tmpfs / "upper") == []
     (m / "small").write_text("still works")
     m.unmount()
+
+
+def test_hard_links_go_up_all_or_none(mount: Mount, make_layer: Make, tmp_path: Path) -> None:
+    base = make_layer("base", {"a/h1": "h", "b/h2": HardLink("a/h1")})
+    for inodes in range(6, 12):
+        room = tmp_path / f"room{inodes}"
+        room.mkdir()
+        options = f"nr_inodes={inodes}"
+        subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(room)], check=True)
+        try:
+            m = mount([base], upper=room / "upper")
+            try:
+                os.chmod(m / "a/h1", 0o600)
+                names = 2
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+                names = 0
+            assert len([p for p in raw_upper(m).rglob("h*") if p.is_file()]) == names
+            m.unmount()
+        finally:
+            subprocess.run(["umount", "-l", str(room)], check=True)
+
+
+def test_a_full_upper_does_not_change_the_format(
+    mount: Mount, make_layer: Make, tmp_path: Path
+) -> None:
+    room = tmp_path / "room"
+    room.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "nr_inodes=6", "tmpfs", str(room)], check=True)
+    try:
+        for name in ("upper", "upper.work", "upper/x", "upper.work/work"):
+            (room / name).mkdir(exist_ok=True)
+        (room / "full").touch()
+        m = mount([make_layer("base", {"f": "x"})], upper=room / "upper")
+        assert "wh." not in m.stderr
+        assert errno_of((m / "f").unlink) == errno.ENOSPC
+        assert (m / "f").read_text() == "x"
+        m.unmount()
+    finally:
+        subprocess.run(["umount", "-l", str(room)], check=True)
 
 
 def test_an_immutable_lower_file_stays(mount: Mount, make_layer: Make) -> None:

@@ -45,23 +45,22 @@ def no_whiteout_on_unlink() -> None:
 
 def no_setgid() -> None:
     """A setgid parent does not pass its bit on."""
-    original = promote.copyup.copy_owner_and_mode
 
     def birth(self: union.Union, parent: tree.Dir, mode: int, caller: Any) -> upper.Birth:
         return upper.Birth(stat.S_IMODE(mode) & ~caller.umask & 0o777, caller.uid, caller.gid)
 
     union.Union._birth = birth  # type: ignore[method-assign]
-    promote.copyup.copy_owner_and_mode = original
 
 
 def lost_mode() -> None:
     """Copy-up forgets the setuid bit."""
+    original = promote.Promoter._dress_file
 
-    def copy(fd: int, st: os.stat_result) -> None:
-        os.fchown(fd, st.st_uid, st.st_gid)
-        os.fchmod(fd, stat.S_IMODE(st.st_mode) & 0o777)
+    def dress(self: promote.Promoter, transfer: promote.Transfer, names: int) -> None:
+        original(self, transfer, names)
+        os.fchmod(transfer.target, stat.S_IMODE(transfer.st.st_mode) & 0o777)
 
-    copyup.copy_owner_and_mode = copy
+    promote.Promoter._dress_file = dress  # type: ignore[method-assign]
 
 
 def short_copy() -> None:
