@@ -74,7 +74,8 @@ class Promoter:
         try:
             self._dress(node, st, temp)
             times = os.fstat(parent_fd)
-            upper.rename(upper.work_fd, temp, parent_fd, node.name, syscalls.RENAME_NOREPLACE)
+            with upper.lifted(parent_fd):
+                upper.rename(upper.work_fd, temp, parent_fd, node.name, syscalls.RENAME_NOREPLACE)
         except OSError:
             upper.scrub(temp)
             raise
@@ -217,12 +218,8 @@ class Promoter:
             for parent, name in names:
                 fd = self._tree.upper_dir_fd(parent)
                 times = os.fstat(fd)
-                if made:
-                    upper.link(*made[0], fd, name)
-                elif node.upper:
-                    self._replace_metacopy(transfer, fd, name)
-                else:
-                    upper.link_temp(transfer.target, transfer.temp, fd, name)
+                with upper.lifted(fd):
+                    self._enter_one(node, transfer, made, fd, name)
                 made.append((fd, name))
                 upper.keep_times(fd, times)
                 upper.settle(fd)
@@ -234,6 +231,16 @@ class Promoter:
         if len(names) > 1:
             node.real = os.fstat(transfer.target).st_ino
             self._tree.links[node.real] = node
+
+    def _enter_one(
+        self, node: Node, transfer: Transfer, made: list[tuple[int, bytes]], fd: int, name: bytes
+    ) -> None:
+        if made:
+            self._upper.link(*made[0], fd, name)
+        elif node.upper:
+            self._replace_metacopy(transfer, fd, name)
+        else:
+            self._upper.link_temp(transfer.target, transfer.temp, fd, name)
 
     def _replace_metacopy(self, transfer: Transfer, dir_fd: int, name: bytes) -> None:
         """Put the complete file over the metadata-only one."""
@@ -259,7 +266,8 @@ class Promoter:
             for parent, name in self._known_names(node, st):
                 fd = self.directory(parent)
                 times = os.fstat(fd)
-                upper.link(upper.work_fd, temp, fd, name)
+                with upper.lifted(fd):
+                    upper.link(upper.work_fd, temp, fd, name)
                 upper.keep_times(fd, times)
                 upper.settle(fd)
                 self.mark_impure(parent, fd)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 
@@ -55,6 +57,7 @@ class Upper:
         self.strict = strict
         self.uuid = syscalls.fs_uuid(root_fd)
         self.whiteouts: Whiteouts = KernelWhiteouts(self)
+        self._privileged = os.geteuid() == 0
         self._serial = count()
         self._tmpfile = True
 
@@ -86,6 +89,23 @@ class Upper:
             self.scrub(temp)
             raise
         self.whiteouts.uncover(dir_fd, name)
+
+    @contextmanager
+    def lifted(self, dir_fd: int) -> Iterator[None]:
+        """Make an unwritable directory writable meanwhile, where no privilege overrides its mode.
+
+        A copy-up enters the copy of what was there already; the directory's mode is for its users.
+        """
+        mode = stat.S_IMODE(os.fstat(dir_fd).st_mode)
+        if self._privileged or mode & stat.S_IWUSR:
+            yield
+            return
+        path = _PROC_FD % dir_fd
+        os.chmod(path, mode | stat.S_IWUSR)
+        try:
+            yield
+        finally:
+            os.chmod(path, mode)
 
     # --- making objects ---
 
@@ -300,8 +320,27 @@ class Upper:
     # --- renaming ---
 
     def rename(self, old_dir: int, old: bytes, new_dir: int, new: bytes, flags: int = 0) -> None:
-        """renameat2(2) on the upper file system."""
-        syscalls.renameat2(old_dir, old, new_dir, new, flags)
+        """renameat2(2) on the upper file system.
+
+        Without privilege, moving a directory to another parent needs write permission on itself
+        (its ".." changes), so an unwritable one gets it for the moment of the move.
+        """
+        try:
+            syscalls.renameat2(old_dir, old, new_dir, new, flags)
+            return
+        except PermissionError as error:
+            st = os.stat(old, dir_fd=old_dir, follow_symlinks=False)
+            writable = not stat.S_ISDIR(st.st_mode) or st.st_mode & stat.S_IWUSR
+            if error.errno != errno.EACCES or writable:
+                raise
+        mode = stat.S_IMODE(st.st_mode)
+        os.chmod(old, mode | stat.S_IWUSR, dir_fd=old_dir)
+        try:
+            syscalls.renameat2(old_dir, old, new_dir, new, flags)
+        except OSError:
+            os.chmod(old, mode, dir_fd=old_dir)
+            raise
+        os.chmod(new, mode, dir_fd=new_dir)
 
     def move(self, old_dir: int, old: bytes, new_dir: int, new: bytes, *, whiteout: bool) -> None:
         """Rename over whatever non-directory or empty directory has the name, a whiteout included.
@@ -312,7 +351,7 @@ class Upper:
         if whiteout:
             self.whiteouts.move(old_dir, old, new_dir, new)
         else:
-            os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
+            self.rename(old_dir, old, new_dir, new)
         self.whiteouts.uncover(new_dir, new)
 
     def move_dir_over_whiteout(
@@ -348,7 +387,8 @@ class Upper:
     def set_impure(self, dir_fd: int) -> None:
         """Mark a directory that holds copied-up children: the kernel then looks up their numbers."""
         try:
-            os.setxattr(dir_fd, self.family + b"impure", b"y")
+            with self.lifted(dir_fd):
+                os.setxattr(dir_fd, self.family + b"impure", b"y")
         except OSError as error:
             if not syscalls.is_unsupported(error) and error.errno != errno.EPERM:
                 raise
