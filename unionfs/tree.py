@@ -381,7 +381,7 @@ class Tree:
         if known is not None:
             self.add_link(known, parent, name)
             return known
-        nid = self._file_number(upper, st, marks)
+        nid = self._file_number(parent, name, upper, st, marks)
         node = Node(nid, st.st_mode, parent, name, upper)
         node.disguised = disguised
         if marks is not NO_MARKS or upper or not bottom:
@@ -413,25 +413,37 @@ class Tree:
             node.real = st.st_ino
             self.links[st.st_ino] = node
 
-    def _file_number(self, upper: bool, st: os.stat_result, marks: Marks) -> int:
+    def _file_number(
+        self, parent: Dir, name: bytes, upper: bool, st: os.stat_result, marks: Marks
+    ) -> int:
         """A copied-up file keeps the number of its origin, so that it survives a remount.
 
         Only as a number: upper and lower are never taken for one file because of it.
         """
         if upper and marks.origin:
-            nid = self._origin_number(marks.origin)
+            nid = self._origin_number(parent, name, marks.origin)
             if nid and nid not in self.nodes:
                 return nid
         return self.free_number(st.st_dev, st.st_ino)
 
-    def _origin_number(self, origin: bytes) -> int | None:
+    def _origin_number(self, parent: Dir, name: bytes, origin: bytes) -> int | None:
+        """The number of the lower inode in *origin*, whose handle does not name its device.
+
+        With lower layers on one device it can be no other; else the lower file of the same name
+        tells. A file that was renamed over such layers gets a number of its own.
+        """
         handle = formats.decode_origin(origin)
         ino = formats.handle_inode(handle) if handle else None
-        # A handle does not name its device; with one lower device it can be no other.
         if ino is None or not self.stack.lowers:
             return None
         devices = {os.fstat(layer.root_fd).st_dev for layer in self.stack.lowers}
-        return self.number(devices.pop(), ino) if len(devices) == 1 else None
+        if len(devices) == 1:
+            return self.number(devices.pop(), ino)
+        for part in parent.parts:
+            found, _ = part.layer.lookup(part.dir_fd(), name)
+            if found is not None:
+                return self.number(found.st_dev, ino) if found.st_ino == ino else None
+        return None
 
     # --- directories over layers ---
 
