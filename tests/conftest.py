@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
@@ -26,6 +27,9 @@ IMPLIED_NEEDS = {"mounted": ("fuse",), "differential": ("root", "overlay")}
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A shell starts background jobs with SIGINT ignored, and programs under test inherit that.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.addinivalue_line(
         "markers", "needs(*names): what the machine must have; see tests/support/fstest/needs.py"
     )

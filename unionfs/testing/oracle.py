@@ -14,7 +14,7 @@ from typing import Any
 
 from . import tables
 from .drivers import Driver, mounted
-from .operations import Answer, Operation, run, script
+from .operations import Answer, Operation, errno_name, run, script
 from .tables import Layer
 
 QUIRKS: dict[str, str] = {
@@ -59,17 +59,24 @@ Tree = dict[str, Entry]
 
 
 def snapshot(root: Path) -> Tree:
-    """Type, mode, owner, size, device, content, target, xattrs and hard links of everything below."""
+    """Type, mode, owner, size, device, content, target, xattrs and hard links of everything below.
+
+    A name that is listed and then cannot be asked has its error as the entry.
+    """
     stats: dict[str, os.stat_result] = {}
+    broken: Tree = {}
     for directory, names, files in os.walk(root):
         for name in [*names, *files]:
             path = os.path.join(directory, name)
-            stats[os.path.relpath(path, root)] = os.lstat(path)
+            try:
+                stats[os.path.relpath(path, root)] = os.lstat(path)
+            except OSError as error:
+                broken[os.path.relpath(path, root)] = (f"errno {errno_name(error.errno or 0)}",)
     groups: dict[int, list[str]] = {}
     for path, st in stats.items():
         if not stat.S_ISDIR(st.st_mode):
             groups.setdefault(st.st_ino, []).append(path)
-    return {path: _entry(root / path, st, groups) for path, st in stats.items()}
+    return broken | {path: _entry(root / path, st, groups) for path, st in stats.items()}
 
 
 def _entry(path: Path, st: os.stat_result, groups: dict[int, list[str]]) -> Entry:
