@@ -285,7 +285,11 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def listxattr(self, inode: int, ctx: RequestContext) -> Sequence[bytes]:
-        return self._union.listxattr(self._tree.get(inode))
+        names = self._union.listxattr(self._tree.get(inode))
+        if ctx.uid:
+            # xattr(7): trusted.* is listed only for those who may read it.
+            names = [name for name in names if not name.startswith(b"trusted.")]
+        return names
 
     @guarded
     async def setxattr(self, inode: int, name: bytes, value: bytes, ctx: RequestContext) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -61,22 +62,28 @@ Tree = dict[str, Entry]
 def snapshot(root: Path) -> Tree:
     """Type, mode, owner, size, device, content, target, xattrs and hard links of everything below.
 
-    A name that is listed and then cannot be asked has its error as the entry.
+    A name that is listed and then cannot be asked or read has that as its entry.
     """
     stats: dict[str, os.stat_result] = {}
-    broken: Tree = {}
+    broken: list[str] = []
     for directory, names, files in os.walk(root):
         for name in [*names, *files]:
             path = os.path.join(directory, name)
-            try:
+            with contextlib.suppress(OSError):
                 stats[os.path.relpath(path, root)] = os.lstat(path)
-            except OSError as error:
-                broken[os.path.relpath(path, root)] = (f"errno {errno_name(error.errno or 0)}",)
+                continue
+            broken.append(os.path.relpath(path, root))
     groups: dict[int, list[str]] = {}
     for path, st in stats.items():
         if not stat.S_ISDIR(st.st_mode):
             groups.setdefault(st.st_ino, []).append(path)
-    return broken | {path: _entry(root / path, st, groups) for path, st in stats.items()}
+    found: Tree = {path: ("cannot be asked",) for path in broken}
+    for path, st in stats.items():
+        try:
+            found[path] = _entry(root / path, st, groups)
+        except OSError as error:
+            found[path] = (oct(st.st_mode), f"errno {errno_name(error.errno or 0)}")
+    return found
 
 
 def _entry(path: Path, st: os.stat_result, groups: dict[int, list[str]]) -> Entry:
