@@ -77,7 +77,7 @@ def snapshot(root: Path) -> Tree:
     for path, st in stats.items():
         if not stat.S_ISDIR(st.st_mode):
             groups.setdefault(st.st_ino, []).append(path)
-    found: Tree = {path: ("cannot be asked",) for path in broken}
+    found: Tree = dict.fromkeys(broken, ("cannot be asked",))
     for path, st in stats.items():
         try:
             found[path] = _entry(root / path, st, groups)
