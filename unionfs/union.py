@@ -58,6 +58,17 @@ class Changes:
     mtime_ns: int | None = None
 
 
+def _truncate_fd(fd: int, size: int, *, resized: bool) -> None:
+    """Truncate as truncate(2) does: whether the times of an unchanged size move, the disk decides.
+
+    ftruncate(2) would always move them; a copy-up that was cut short to *size* needs just that.
+    """
+    if resized:
+        os.ftruncate(fd, size)
+    else:
+        os.truncate(_PROC_FD % fd, size)
+
+
 def _fail(code: int, name: bytes | None = None) -> OSError:
     return OSError(code, os.strerror(code), name)
 
@@ -485,11 +496,12 @@ class Union:
 
     def setattr(self, node: Node, changes: Changes) -> None:
         """chmod, chown, truncate and utimensat in one; the owner first, for it clears setuid."""
+        resized = changes.size is not None and changes.size != self.tree.stat(node).st_size
         self._promote(node, changes.size)
         if changes.uid is not None or changes.gid is not None:
             self._chown(node, changes.uid, changes.gid)
         if changes.size is not None:
-            self._truncate(node, changes.size)
+            self._truncate(node, changes.size, resized=resized)
         if changes.mode is not None:
             self._chmod(node, stat.S_IMODE(changes.mode))
         if changes.atime_ns is not None or changes.mtime_ns is not None:
@@ -522,13 +534,13 @@ class Union:
         path, dir_fd, _ = self._at(node)
         os.chmod(path, bits, dir_fd=dir_fd)
 
-    def _truncate(self, node: Node, size: int) -> None:
+    def _truncate(self, node: Node, size: int, *, resized: bool) -> None:
         if node.fd >= 0 and node.writable:
-            os.ftruncate(node.fd, size)
+            _truncate_fd(node.fd, size, resized=resized)
             return
         fd = self._open_upper(node, os.O_WRONLY)
         try:
-            os.ftruncate(fd, size)
+            _truncate_fd(fd, size, resized=resized)
         finally:
             os.close(fd)
 
