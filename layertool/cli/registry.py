@@ -100,6 +100,10 @@ def copy(
     source: Annotated[str, typer.Argument(metavar="SRC", help="Where from.")],
     target: Annotated[str, typer.Argument(metavar="DST", help="Where to.")],
     platform: PlatformName = None,
+    every: Annotated[
+        bool,
+        typer.Option("--all", help="Of an index: the index, with the images of all platforms."),
+    ] = False,
     tls_verify: TlsVerify = "true",
     ca: Ca = None,
     quiet: Quiet = False,
@@ -108,14 +112,16 @@ def copy(
 
     SRC and DST are docker://REF, oci:DIR[:TAG], oci-archive:FILE[:TAG], docker-archive:FILE or a
     path. Nothing goes through the store, and no byte is changed; only a docker-archive cannot keep
-    the digest of compressed layers.
+    the digest of compressed layers. Of an index one platform is copied, or with --all everything.
 
-    Example: layertool copy docker://debian:12 oci:layout:12
+    Example: layertool copy --all docker://debian:12 oci:layout:12
     """
     from layertool.oci.platform import parse_platform
     from layertool.transport.copying import copy_images
     from layertool.transport.registry.display import shown
 
+    if every and platform:
+        raise UsageError("--all copies every platform: leave out --platform")
     wanted = parse_platform(platform) if platform else None
     with shown(quiet=quiet) as progress:
         options = _options(tls_verify, ca).telling(progress.note)
@@ -123,6 +129,7 @@ def copy(
             _source(source, wanted, options),
             _sink(target, options),
             one=target.startswith(_DOCKER),
+            every=every,
             progress=progress,
         )
     for digest in digests:

@@ -23,7 +23,7 @@ from layertool.oci.names import Reference
 from layertool.oci.platform import Platform, choose, host_platform
 from layertool.store.blobs import VerifyingReader
 from layertool.transport.members import Members
-from layertool.transport.source import SourceImage
+from layertool.transport.source import MAX_NESTING, SourceImage, SourceTree
 
 VERSION_FILE = "oci-layout"
 INDEX_FILE = "index.json"
@@ -31,7 +31,6 @@ _VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 REF_NAME = "org.opencontainers.image.ref.name"
 # What containerd and docker add: the whole name, of which ref.name is only the tag.
 FULL_NAME = "io.containerd.image.name"
-_MAX_NESTING = 4  # an index in an index; deeper is nobody's image
 
 
 class Readable(Protocol):
@@ -93,20 +92,35 @@ class LayoutSource:
         self._names_of = names_of
 
     def manifests(self) -> list[SourceImage]:
-        """Raises `NotFound` for an unknown tag, `BadImage` for a layout without images."""
+        """Raises `NotFound` for an unknown tag or a layout without images, `BadImage`."""
+        return [self._image(entry) for entry in self._entries()]
+
+    def trees(self) -> list[SourceTree]:
+        """The same, each with all its platforms."""
+        found = [(entry, self.child(entry)) for entry in self._entries()]
+        return [SourceTree(document, self._names(entry, document)) for entry, document in found]
+
+    def open_blob(self, descriptor: Descriptor) -> BinaryIO:
+        return self._files.open(_blob_name(descriptor.digest))
+
+    def child(self, descriptor: Descriptor) -> Manifest | Index:
+        """The manifest or index behind an entry. Raises `BadImage` for another content."""
+        raw = self._files.read(_blob_name(descriptor.digest), MAX_MANIFEST)
+        if Digest.of(raw) != descriptor.digest:
+            raise BadImage(f"{self._label}: manifest {descriptor.digest} has another content")
+        return parse_manifest(raw, descriptor.mediaType)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _entries(self) -> list[Descriptor]:
         index = Index.decode(self._files.read(INDEX_FILE, MAX_MANIFEST))
         entries = [entry for entry in index.manifests if self._is_wanted(entry)]
         if not entries:
             known = ", ".join(sorted(filter(None, map(_ref_name, index.manifests)))) or "none"
             what = f"no image {self._tag!r}" if self._tag else "no image"
             raise NotFound(f"{self._label}: {what}; it has: {known}")
-        return [self._image(entry) for entry in entries]
-
-    def open_blob(self, descriptor: Descriptor) -> BinaryIO:
-        return self._files.open(_blob_name(descriptor.digest))
-
-    def close(self) -> None:
-        self._files.close()
+        return entries
 
     def _is_wanted(self, entry: Descriptor) -> bool:
         if self._tag is None:
@@ -114,25 +128,22 @@ class LayoutSource:
         return _ref_name(entry) == self._tag
 
     def _image(self, entry: Descriptor) -> SourceImage:
-        document, media_type = self._document(entry), entry.mediaType
-        for _ in range(_MAX_NESTING):
+        document, media_type = self.child(entry), entry.mediaType
+        for _ in range(MAX_NESTING):
             if isinstance(document, Manifest):
                 break
             chosen = choose(document.manifests, self._platform)
-            document, media_type = self._document(chosen), chosen.mediaType
+            document, media_type = self.child(chosen), chosen.mediaType
         else:
-            raise BadImage(f"{self._label}: indexes nested more than {_MAX_NESTING} deep")
-        listed = self._names_of(document) if self._names_of is not None else ()
-        return SourceImage(document.raw, media_type, listed or self._names(entry), self)
+            raise BadImage(f"{self._label}: indexes nested more than {MAX_NESTING} deep")
+        return SourceImage(document.raw, media_type, self._names(entry, document), self)
 
-    def _document(self, descriptor: Descriptor) -> Manifest | Index:
-        raw = self._files.read(_blob_name(descriptor.digest), MAX_MANIFEST)
-        if Digest.of(raw) != descriptor.digest:
-            raise BadImage(f"{self._label}: manifest {descriptor.digest} has another content")
-        return parse_manifest(raw, descriptor.mediaType)
-
-    def _names(self, entry: Descriptor) -> Sequence[Reference]:
+    def _names(self, entry: Descriptor, document: Manifest | Index) -> Sequence[Reference]:
         """The whole name where one is written, else the layout's own name and the tag."""
+        if self._names_of is not None and isinstance(document, Manifest):
+            listed = self._names_of(document)
+            if listed:
+                return listed
         annotations = entry.annotations or {}
         full, ref = annotations.get(FULL_NAME, ""), annotations.get(REF_NAME, "")
         for text in (full, ref if "/" in ref or ":" in ref else "", f"{self._label}:{ref}"):
@@ -157,8 +168,11 @@ class LayoutSink:
             reader = VerifyingReader(stream, descriptor.size, None)
             _write(path, reader, check=lambda: reader.finish(descriptor))
 
-    def put_manifest(self, raw: bytes, media_type: str, names: list[Reference]) -> None:
+    def put_child(self, raw: bytes, media_type: str) -> None:
         self.put_blob(Descriptor.of(raw, media_type), io.BytesIO(raw))
+
+    def put_manifest(self, raw: bytes, media_type: str, names: list[Reference]) -> None:
+        self.put_child(raw, media_type)
         self._entries += entries_of(raw, media_type, names, self._tag)
 
     def close(self) -> None:
@@ -190,8 +204,11 @@ class LayoutArchiveSink:
             self._tar.add(name, reader)
             reader.finish(descriptor)
 
-    def put_manifest(self, raw: bytes, media_type: str, names: list[Reference]) -> None:
+    def put_child(self, raw: bytes, media_type: str) -> None:
         self.put_blob(Descriptor.of(raw, media_type), io.BytesIO(raw))
+
+    def put_manifest(self, raw: bytes, media_type: str, names: list[Reference]) -> None:
+        self.put_child(raw, media_type)
         self._entries += entries_of(raw, media_type, names, self._tag)
 
     def close(self) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, runtime_checkable
 
 from layertool.errors import BadDigest, BadImage
 from layertool.oci.digest import Digest
-from layertool.oci.model import MAX_CONFIG, Descriptor, Manifest, parse_manifest
+from layertool.oci.model import MAX_CONFIG, Descriptor, Index, Manifest, parse_manifest
 from layertool.oci.names import Reference
+
+MAX_NESTING = 4  # an index in an index; deeper is nobody's image
 
 
 class Source(Protocol):
@@ -36,6 +38,33 @@ class Sink(Protocol):
 
     def close(self) -> None:
         """Publish what was completed; what was not leaves no trace."""
+
+
+@runtime_checkable
+class IndexSource(Source, Protocol):
+    """A source that has indexes: images for several platforms under one name."""
+
+    def trees(self) -> list[SourceTree]:
+        """What the names stand for, without a choice of platform."""
+
+    def child(self, descriptor: Descriptor) -> Manifest | Index:
+        """What an index lists, verified. Raises `NotFound` when the source has not all of it."""
+
+
+@runtime_checkable
+class IndexSink(Sink, Protocol):
+    """A sink with a place for indexes: first what one lists, then itself by `put_manifest`."""
+
+    def put_child(self, raw: bytes, media_type: str) -> None:
+        """Write a manifest or index that another index lists; it gets no name."""
+
+
+@dataclass(frozen=True, slots=True)
+class SourceTree:
+    """One image of a source for all its platforms: an index, or a manifest without one."""
+
+    document: Manifest | Index
+    names: Sequence[Reference]
 
 
 @dataclass(frozen=True, slots=True)

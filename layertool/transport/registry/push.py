@@ -107,19 +107,24 @@ def put_manifest(client: Client, reference: Reference, raw: bytes, media_type: s
 
     By digest first: a tag never points at something that the registry does not have.
     """
-    names: list[str] = [Digest.of(raw)]
+    put_document(client, reference, Digest.of(raw), raw, media_type)
     if reference.tag is not None:
-        names.append(reference.tag)
-    for name in names:
-        client.call(
-            "PUT",
-            f"/v2/{reference.path}/manifests/{name}",
-            what=f"manifest of {reference}",
-            scopes=push_scopes(reference.path),
-            expect=(200, 201, 202),
-            headers={"Content-Type": media_type},
-            body=raw,
-        ).close()
+        put_document(client, reference, reference.tag, raw, media_type)
+
+
+def put_document(
+    client: Client, reference: Reference, name: str, raw: bytes, media_type: str
+) -> None:
+    """Put a manifest or index into the repository of `reference` under a digest or tag."""
+    client.call(
+        "PUT",
+        f"/v2/{reference.path}/manifests/{name}",
+        what=f"manifest of {reference}",
+        scopes=push_scopes(reference.path),
+        expect=(200, 201, 202),
+        headers={"Content-Type": media_type},
+        body=raw,
+    ).close()
 
 
 def _mount_sources(

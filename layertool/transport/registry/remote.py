@@ -8,16 +8,16 @@ from typing import BinaryIO, cast
 from layertool.errors import BadImage
 from layertool.oci.digest import Digest
 from layertool.oci.media import is_nondistributable
-from layertool.oci.model import Descriptor
+from layertool.oci.model import Descriptor, Index, Manifest, parse_manifest
 from layertool.oci.names import Reference
 from layertool.oci.platform import Platform
 from layertool.store.blobs import VerifyingReader
-from layertool.transport import SourceImage
 from layertool.transport.registry.client import Client, Options
 from layertool.transport.registry.download import BlobStream
 from layertool.transport.registry.manifests import Repository
-from layertool.transport.registry.push import put_manifest
+from layertool.transport.registry.push import put_document, put_manifest
 from layertool.transport.registry.upload import Uploader
+from layertool.transport.source import SourceImage, SourceTree
 
 
 class RegistrySource:
@@ -32,13 +32,13 @@ class RegistrySource:
     ) -> None:
         self._reference = reference
         self._client = Client(reference.domain, reference.path, options)
+        self._repository = Repository(self._client, reference.path)
+        self._wanted = reference.digest or reference.tag or "latest"
         self._platform = platform
 
     def manifests(self) -> list[SourceImage]:
         """The one image, as the registry's bytes."""
-        repository = Repository(self._client, self._reference.path)
-        wanted = self._reference.digest or self._reference.tag or "latest"
-        manifest = repository.image(wanted, self._platform)
+        manifest = self._repository.image(self._wanted, self._platform)
         return [
             SourceImage(
                 manifest=manifest.raw,
@@ -47,6 +47,15 @@ class RegistrySource:
                 source=self,
             )
         ]
+
+    def trees(self) -> list[SourceTree]:
+        """What the reference stands for, the index if it is one."""
+        return [SourceTree(self._repository.manifest(self._wanted), [self._reference])]
+
+    def child(self, descriptor: Descriptor) -> Manifest | Index:
+        """What an index lists. Raises `BadImage` when it is not of the type that the index says."""
+        found = self._repository.manifest(descriptor.digest)
+        return parse_manifest(found.raw, descriptor.mediaType)
 
     def open_blob(self, descriptor: Descriptor) -> BinaryIO:
         """The blob as it comes, through cut connections; nothing is asked for before it is read."""
@@ -74,6 +83,10 @@ class RegistrySink:
             VerifyingReader(stream, descriptor.size, cast(BinaryIO, kept)).finish(descriptor)
             kept.flush()
             self._uploader.upload(descriptor, lambda: _opened(kept.name))
+
+    def put_child(self, raw: bytes, media_type: str) -> None:
+        """Put a manifest that an index lists under its digest alone."""
+        put_document(self._client, self._reference, Digest.of(raw), raw, media_type)
 
     def put_manifest(self, raw: bytes, media_type: str, names: list[Reference]) -> None:
         """Put the manifest under its digest and the tag that the copy was asked for."""

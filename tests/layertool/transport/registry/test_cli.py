@@ -103,6 +103,7 @@ def test_a_wrong_password_is_not_kept(shell: Shell, guarded: RunningRegistry) ->
         (["login", "r.example", "-u", "me"], "", "--password-stdin"),
         (["login", "r.example", "-u", "me", "--password-stdin"], "\n", "must not be empty"),
         (["pull", "x", "--tls-verify=maybe"], "", "neither true nor false"),
+        (["copy", "--all", "--platform=arm64", "docker://r.example/x", "oci:x"], "", "--all"),
     ],
 )
 def test_wrong_command_lines(shell: Shell, arguments: list[str], stdin: str, reason: str) -> None:

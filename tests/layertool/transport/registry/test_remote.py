@@ -9,7 +9,16 @@ from pathlib import Path
 import pytest
 from registrytest.debian import RunningRegistry
 from registrytest.fake import FakeRegistry, cut
-from registrytest.images import OCI_INDEX, OCI_MANIFEST, digest_of, make_image, make_index, noise
+from registrytest.images import (
+    OCI_CONFIG,
+    OCI_INDEX,
+    OCI_MANIFEST,
+    descriptor,
+    digest_of,
+    make_image,
+    make_index,
+    noise,
+)
 from registrytest.options import quick_options
 
 from layertool.errors import BadDigest, BadImage, LayertoolError, UsageError
@@ -96,6 +105,141 @@ def test_platform(fake: FakeRegistry, other_host: FakeRegistry) -> None:
     name = Reference.parse(f"{fake.domain}/app:many")
     chosen = RegistrySource(name, options=quick_options(), platform=parse_platform("arm64"))
     assert copy_images(chosen, sink_of(other_host)) == [arm.digest]
+
+
+ARM = make_image([{"base": noise(1000, 4)}, {"app": b"app\n"}], architecture="arm64")
+# As buildkit's attestations are: no layer type, no platform, and only its digest for a name.
+EXTRA = json.dumps(
+    {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": descriptor(b"{}", OCI_CONFIG),
+        "layers": [descriptor(b"{}", "application/vnd.in-toto+json")],
+    }
+).encode()
+
+
+@pytest.fixture
+def many(fake: FakeRegistry) -> str:
+    """Digest of `app:many`: an index of two images, an attestation, and an index of one of them."""
+    for image in (IMAGE, ARM):
+        fake.add("app", "part", image)
+    fake.blobs["app", digest_of(b"{}")] = b"{}"
+    fake.add_manifest("app", "extra", EXTRA, OCI_MANIFEST)
+    inner = make_index([ARM])
+    fake.add_manifest("app", "inner", inner, OCI_INDEX)
+    index = json.loads(make_index([IMAGE, ARM]))
+    index["manifests"] += [
+        descriptor(EXTRA, OCI_MANIFEST)
+        | {"platform": {"architecture": "unknown", "os": "unknown"}},
+        descriptor(inner, OCI_INDEX),
+    ]
+    raw = json.dumps(index, indent=5).encode()
+    fake.add_manifest("app", "many", raw, OCI_INDEX)
+    return digest_of(raw)
+
+
+def everything(fake: FakeRegistry, repository: str) -> dict[str, object]:
+    """All that a repository has by digest."""
+    return {
+        name: content
+        for (where, name), content in [*fake.blobs.items(), *fake.manifests.items()]
+        if where == repository and name.startswith("sha256:")
+    }
+
+
+def test_all_from_registry_to_registry(
+    fake: FakeRegistry, other_host: FakeRegistry, many: str
+) -> None:
+    copied = copy_images(source_of(fake, "app:many"), sink_of(other_host), one=True, every=True)
+    assert copied == [many]
+    assert everything(other_host, "copy") == everything(fake, "app")
+    puts = [seen.path.rpartition("/")[2] for seen in other_host.requests("PUT .*/manifests/")]
+    assert puts[-2:] == [many, "1"]
+    assert len(puts) == len(set(puts))  # the image that two indexes list goes up once
+
+
+@pytest.mark.parametrize("form", ["oci:{}/layout:1", "oci-archive:{}/image.tar:1"])
+def test_all_there_and_back(
+    fake: FakeRegistry, other_host: FakeRegistry, tmp_path: Path, form: str, many: str
+) -> None:
+    place = form.format(tmp_path)
+    assert copy_images(source_of(fake, "app:many"), open_sink(place), every=True) == [many]
+    assert copy_images(open_source(place), sink_of(other_host), one=True, every=True) == [many]
+    assert everything(other_host, "copy") == everything(fake, "app")
+    # An index that is stored whole still gives one platform to whoever wants one.
+    chosen = open_source(place, parse_platform("arm64"))
+    assert copy_images(chosen, sink_of(other_host, "arm:1")) == [ARM.digest]
+
+
+def test_all_of_what_is_no_index(fake: FakeRegistry, other_host: FakeRegistry) -> None:
+    assert copy_images(source_of(fake), sink_of(other_host), every=True) == [IMAGE.digest]
+    assert complete(other_host)
+
+
+def test_all_into_a_docker_archive(fake: FakeRegistry, tmp_path: Path, many: str) -> None:
+    with pytest.raises(UsageError, match="no place for an index"):
+        copy_images(
+            source_of(fake, "app:many"), open_sink(f"docker-archive:{tmp_path}/x.tar"), every=True
+        )
+    assert fake.seen == []
+    assert list(tmp_path.glob("**/*x.tar*")) == []
+
+
+def test_all_of_an_incomplete_index(
+    fake: FakeRegistry, other_host: FakeRegistry, tmp_path: Path, many: str
+) -> None:
+    """What an index lists and the source lacks is an error; then the index has no name."""
+    for name in (ARM.digest, digest_of(make_index([ARM]))):
+        del fake.manifests["app", name]
+    for sink in (sink_of(other_host), open_sink(f"oci:{tmp_path}/layout:1")):
+        with pytest.raises(LayertoolError, match=f"app@{ARM.digest}: not found"):
+            copy_images(source_of(fake, "app:many"), sink, every=True)
+    assert ("copy", "1") not in other_host.manifests
+    assert not (tmp_path / "layout/index.json").exists()
+
+
+def test_all_of_a_lying_index(fake: FakeRegistry, other_host: FakeRegistry) -> None:
+    """An index that calls an image an index, and one that is another than its digest."""
+    entry = descriptor(IMAGE.manifest, OCI_INDEX)
+    lie = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+    fake.add_manifest("app", "lie", lie, OCI_INDEX)
+    with pytest.raises(BadImage):
+        copy_images(source_of(fake, "app:lie"), sink_of(other_host), every=True)
+    fake.add_manifest("app", "bad", make_index([ARM]), OCI_INDEX)
+    fake.manifests["app", ARM.digest] = (IMAGE.manifest, OCI_MANIFEST)
+    with pytest.raises(BadDigest):
+        copy_images(source_of(fake, "app:bad"), sink_of(other_host), every=True)
+    assert other_host.manifests == {}
+
+
+def test_all_of_a_deep_index(fake: FakeRegistry, other_host: FakeRegistry) -> None:
+    raw, kind = IMAGE.manifest, OCI_MANIFEST
+    for _ in range(6):
+        entry = descriptor(raw, kind)
+        document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}
+        raw, kind = json.dumps(document).encode(), OCI_INDEX
+        fake.add_manifest("app", "deep", raw, kind)
+    with pytest.raises(BadImage, match="nested more than 4 deep"):
+        copy_images(source_of(fake, "app:deep"), sink_of(other_host), every=True)
+    assert other_host.manifests == {}
+
+
+def test_skopeo_copies_the_index_that_we_copied(
+    registry: RunningRegistry, fake: FakeRegistry, tmp_path: Path
+) -> None:
+    """There by us, back by skopeo, and the other way round: always the digest of the index."""
+    for image in (IMAGE, ARM):
+        fake.add("app", "part", image)
+    index = make_index([IMAGE, ARM])
+    fake.add_manifest("app", "two", index, OCI_INDEX)
+    target = f"docker://{registry.domain}/whole:1"
+    copy_images(source_of(fake, "app:two"), sink_of(registry, "whole:1"), every=True)
+    assert skopeo("inspect", "--tls-verify=false", "--raw", target) == index
+    layout = f"oci:{tmp_path}/theirs:1"
+    skopeo("copy", "--all", "--preserve-digests", "--src-tls-verify=false", target, layout)
+    back = copy_images(open_source(layout), sink_of(registry, "whole:2"), one=True, every=True)
+    assert back == [digest_of(index)]
 
 
 def test_cut_on_the_way(fake: FakeRegistry, other_host: FakeRegistry) -> None:
