@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
+from unionfs.faults import Rule, parse_rules
 from unionfs.optstring import escape
 
 MAX_ID = 2**32 - 2
@@ -183,6 +184,15 @@ def seconds() -> Value:
         return seconds
 
     return Value("SECONDS", read, lambda value: repr(value).encode())
+
+
+def fault_rules() -> Value:
+    """Rules of `unionfs.faults`."""
+
+    def read(text: bytes) -> tuple[Rule, ...]:
+        return parse_rules(text.decode("ascii", "replace"))
+
+    return Value("RULES", read, lambda rules: "+".join(map(str, rules)).encode())
 
 
 def id_ranges() -> Value:

@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 
 from unionfs import optionkinds as kinds
 from unionfs.errors import UnionError, printable
+from unionfs.faults import Rule
 from unionfs.optionkinds import IdRange
 from unionfs.optstring import escape, split_escaped, split_options, unescape
 
@@ -68,7 +69,7 @@ class MountOptions:
     context: str | None = None
     stats: bool = False
     trace: bytes | None = None
-    faults: str | None = None
+    faults: tuple[Rule, ...] = ()
 
 
 # --- the table ---
@@ -250,9 +251,13 @@ OPTIONS: tuple[Option, ...] = (
         idle="trace=",
     ),
     Option(
-        _DEBUG, "faults", "faults", kinds.text("RULES"), "none",
-        "Make chosen system calls on the upper fail, for tests. See unionfs-lab faults --help.",
-        idle="faults=",
+        _DEBUG, "faults", "faults", kinds.fault_rules(), "none",
+        "Make chosen calls on upperdir and workdir fail, for tests. Rules are KIND:WHICH:ACTION, "
+        "joined by +. KIND names a call (open, mkdir, mknod, symlink, link, rename, unlink, rmdir, "
+        "chmod, chown, utime, setxattr, removexattr, truncate, write, copy, fsync) or is * for any; "
+        "WHICH counts them from the first request, or is * for each; ACTION is the name of an "
+        "errno, delay=50ms (or us, or s), kill-before or kill-after. "
+        "Example: renameat2:3:EIO+fsync:1:kill-before+write:*:delay=50ms.",
     ),
 )  # fmt: skip
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from . import checks, diagnose, eventloop, syscalls
+from . import checks, diagnose, eventloop, faults, syscalls
 from .errors import UnionError, printable
 from .ids import IdMap
 from .operations import Encoder, Operations
@@ -118,6 +118,8 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             sync=options.fsync != "volatile",
             ids=ids,
         )
+        if options.faults:
+            opened.warnings.append(faults.install(options.faults, opened.union.upper))
         stats = Stats() if options.stats else None
         if stats is not None:
             stats.install(operations)

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unionfs.errors import UnionError
+from unionfs.faults import Rule
 from unionfs.optionkinds import IdRange
 from unionfs.options import (
     OPTIONS,
@@ -140,7 +141,7 @@ def test_absolute_paths_need_no_current_directory(
         ('context="u:o:t:s0:c1,c2"', "context", "u:o:t:s0:c1,c2"),
         ("stats", "stats", True),
         ("trace=out.jsonl", "trace", b"/home/driver/out.jsonl"),
-        ("faults=rename:1:EIO", "faults", "rename:1:EIO"),
+        ("faults=rename:1:EIO", "faults", (Rule("rename", 1, "EIO"),)),
     ],
 )
 def test_reads_an_option(text: str, field: str, value: object) -> None:
@@ -280,7 +281,6 @@ def test_other_callers_parse_as_they_are(text: str) -> None:
 _PATHS = st.binary(min_size=1, max_size=20).map(lambda name: b"/" + name.replace(b"\0", b"0"))
 _STACKS = st.lists(_PATHS, min_size=1, max_size=4).map(tuple)
 _IDS = st.integers(0, 2**32 - 2)
-_TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
 _LABELS = st.text(st.characters(codec="ascii", min_codepoint=33, exclude_characters='"\x7f'))
 _RANGES = st.integers(1, 50).flatmap(
     lambda length: st.just((IdRange(0, 1000, length), IdRange(length, 5000, length)))
@@ -321,7 +321,7 @@ MOUNTS = st.builds(
     context=st.none() | _LABELS.filter(bool),
     stats=st.booleans(),
     trace=st.none() | _PATHS,
-    faults=st.none() | _TEXT,
+    faults=st.just(()) | st.builds(lambda nth: (Rule("rename", nth, "EIO"),), st.integers(1, 9)),
 )
 
 
