@@ -136,7 +136,9 @@ class Union:
         setgid = bool(parent.mode & stat.S_ISGID)
         if setgid and stat.S_ISDIR(mode):
             bits |= stat.S_ISGID
-        if caller.uid == self._own[0] and (setgid or caller.gid == self._own[1]):
+        # Not in a setgid directory: a name that is a whiteout is made in the work directory first,
+        # where the kernel gives another group.
+        if (caller.uid, caller.gid) == self._own and not setgid:
             return Birth(bits, default_acl=default)
         gid = self.tree.stat(parent).st_gid if setgid else caller.gid
         return Birth(bits, caller.uid, gid, default)

@@ -1,23 +1,7 @@
 """The semantics lab: run the same operations on several union file systems and compare.
 
-`operations` is the vocabulary, `tables` what is mounted, `drivers` who mounts it, `oracle` the
-comparison, `fuzz` the search for a difference. The program is ``unionfs-lab``.
+`language` is the vocabulary, `layers` what is mounted, `drivers` who mounts it, `bench` one mounted
+driver, `compare` the comparison, with what it leaves out in `rules`, `fuzz` the search for a
+difference, `script` its report as a program. Each operation is done by `calls`, in a process of
+`crew`, inside `worker`, which `place` can kill. The program is ``unionfs-lab``.
 """
-
-from .drivers import DRIVERS, Driver, find_driver
-from .operations import Operation, run, script
-from .oracle import Case, Difference, compare
-from .tables import Layer
-
-__all__ = [
-    "DRIVERS",
-    "Case",
-    "Difference",
-    "Driver",
-    "Layer",
-    "Operation",
-    "compare",
-    "find_driver",
-    "run",
-    "script",
-]

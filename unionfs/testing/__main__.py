@@ -1,5 +1,5 @@
 """``python -m unionfs.testing``."""
 
-from .cli import main
+from unionfs.testing.cli import main
 
 raise SystemExit(main())

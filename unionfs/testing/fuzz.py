@@ -1,89 +1,169 @@
-"""The search: random cases until two drivers differ, then the shortest case that shows it."""
+"""The search: random cases until two drivers differ, then the shortest case that still shows it."""
 
 from __future__ import annotations
 
+import random
 import time
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 
-from hypothesis import HealthCheck, Phase, find, settings
-from hypothesis import strategies as st
-from hypothesis.errors import NoSuchExample
+from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
+from hypothesis.errors import FlakyFailure
 
-from .drivers import Driver
-from .operations import VOCABULARY, Operation
-from .oracle import Case, Difference, compare
-from .tables import Thing
+from unionfs.testing.bench import Lab
+from unionfs.testing.compare import Case, Difference, compare
+from unionfs.testing.drivers import Driver
+from unionfs.testing.generate import cases
 
-# Few paths, so that operations meet: most bugs need two of them on one name.
-PATHS = st.sampled_from(["a", "b", "a/a", "a/b", "b/a", "b/b", "a/a/a", "c"])
-THINGS = st.sampled_from(
-    [
-        Thing("file", "x"),
-        Thing("file", "longer", 0o4755),
-        Thing("file", "", 0o600),
-        Thing("dir", mode=0o755),
-        Thing("dir", mode=0o2775),
-        Thing("file", "y"),
-        Thing("dir"),
-        Thing("symlink", "a"),
-        Thing("fifo"),
-        Thing("whiteout"),
-        Thing("opaque"),
-    ]
-)
-LAYERS = st.lists(st.dictionaries(PATHS, THINGS, max_size=7), min_size=1, max_size=3).map(tuple)
-OPERATIONS = st.lists(
-    st.builds(Operation, st.sampled_from(sorted(VOCABULARY)), PATHS, PATHS, st.integers(0, 9)),
-    min_size=1,
-    max_size=25,
-).map(tuple)
-CASES = st.builds(Case, LAYERS, OPERATIONS)
+BATCH = 200
+SHRINK_S = 30.0
 
 
-@dataclass(slots=True)
-class Result:
-    """How many cases were run, and the shortest that differed, if one did."""
+@dataclass
+class Findings:
+    """What a search found: the shortest differing case, and what was met on the way."""
 
-    cases: int = 0
+    examples: int = 0
+    seconds: float = 0.0
     case: Case | None = None
-    differences: tuple[Difference, ...] = ()
+    differences: list[Difference] = field(default_factory=list)
+    quirks: Counter[str] = field(default_factory=Counter)
+    flaky: bool = False
+
+    @property
+    def rate(self) -> float:
+        """Sequences a second."""
+        return self.examples / self.seconds if self.seconds else 0.0
+
+
+class Differs(AssertionError):
+    """What hypothesis sees as the failure, and shrinks."""
 
 
 def fuzz(
-    left: Driver, right: Driver, *, examples: int, minutes: float | None, seed: int | None
-) -> Result:
-    """Look for a difference in *examples* cases, or for *minutes*; shrinks what it finds.
+    lab: Lab,
+    left: Driver,
+    right: Driver,
+    *,
+    examples: int,
+    seed_number: int | None = None,
+    minutes: float | None = None,
+    remount: bool = True,
+    cross: bool = True,
+    shrink: bool = True,
+    progress: Callable[[Findings], None] = lambda findings: None,
+) -> Findings:
+    """Search until there is a difference, or until examples (or minutes) are used up.
 
-    A *seed* of None makes every run the same.
+    One seed always gives the same cases. With minutes the search goes on from batch to batch, each
+    with the next seed. Raises UnionError when a driver cannot mount at all.
     """
-    result = Result()
-    deadline = None if minutes is None else time.monotonic() + minutes * 60
+    findings = Findings()
+    began = time.monotonic()
+    first = random.SystemRandom().randrange(10**6) if seed_number is None else seed_number
+    batch = 0
+    while findings.case is None:
+        if minutes is not None and time.monotonic() - began > minutes * 60:
+            break
+        if minutes is None and findings.examples >= examples:
+            break
+        count = BATCH if minutes is not None else examples
+        search(
+            lab, left, right, findings, count, first + batch, remount=remount, cross=cross,
+            shrink=shrink, progress=progress,
+        )  # fmt: skip
+        batch += 1
+        findings.seconds = time.monotonic() - began
+    return findings
 
-    def differs(case: Case) -> bool:
-        if result.case is None and deadline is not None and time.monotonic() > deadline:
-            return False
-        result.cases += 1
-        found = compare(case, left, right)
-        if found:
-            result.case, result.differences = case, tuple(found)
-        return bool(found)
 
-    import random
+def search(
+    lab: Lab,
+    left: Driver,
+    right: Driver,
+    findings: Findings,
+    examples: int,
+    seed_number: int,
+    *,
+    remount: bool,
+    cross: bool,
+    shrink: bool,
+    progress: Callable[[Findings], None],
+) -> None:
+    """One run of hypothesis; what it shrinks to is then shortened operation by operation."""
+    give_up = [float("inf")]
+
+    def differences(case: Case) -> list[Difference]:
+        report = compare(lab, left, right, case, remount=remount, cross=cross)
+        if findings.case is None:
+            findings.examples += 1
+            findings.quirks.update(report.quirks)
+            progress(findings)
+        if report.differences:
+            findings.case, findings.differences = case, report.differences
+        return report.differences
+
+    @seed(seed_number)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink] if shrink else [Phase.generate],
+        suppress_health_check=list(HealthCheck),
+        report_multiple_bugs=False,
+        print_blob=False,
+        verbosity=Verbosity.quiet,
+    )
+    @given(cases(left, right))
+    def run(case: Case) -> None:
+        if time.monotonic() > give_up[0]:
+            return
+        if found := differences(case):
+            give_up[0] = min(give_up[0], time.monotonic() + SHRINK_S)
+            raise Differs(str(found[0]))
 
     try:
-        find(
-            CASES,
-            differs,
-            random=None if seed is None else random.Random(seed),
-            settings=settings(
-                max_examples=examples,
-                deadline=None,
-                database=None,
-                derandomize=seed is None,
-                phases=(Phase.generate, Phase.shrink),
-                suppress_health_check=list(HealthCheck),
-            ),
-        )
-    except NoSuchExample:
+        run()
+    except Differs:
         pass
-    return result
+    except FlakyFailure:
+        # Time was up while shrinking, or the difference comes and goes.
+        pass
+    if findings.case is not None and shrink:
+        findings.flaky = not shorten(findings.case, differences)
+
+
+def shorten(case: Case, differences: Callable[[Case], list[Difference]]) -> bool:
+    """Leave out one operation, then one layer entry, after another while a difference stays.
+
+    The callback keeps the last differing case. False when even the whole case does not differ any
+    more: then the difference comes and goes.
+    """
+    if not differences(case):
+        return False
+    deadline = time.monotonic() + SHRINK_S
+    shrunk = True
+    while shrunk:
+        shrunk = False
+        for smaller in one_less(case):
+            if time.monotonic() > deadline:
+                return True
+            if differences(smaller):
+                case, shrunk = smaller, True
+                break
+    return True
+
+
+def one_less(case: Case) -> Iterator[Case]:
+    """The case without its n-th last operation, for each n; then without some layer entry."""
+    for n in reversed(range(len(case.operations))):
+        yield replace(case, operations=case.operations[:n] + case.operations[n + 1 :])
+    for number, layer in enumerate(case.layers):
+        for entry in reversed(layer):
+            rest = tuple(
+                e
+                for e in layer
+                if not f"{e.path}/".startswith(f"{entry.path}/") and e.target != entry.path
+            )
+            yield replace(case, layers=(*case.layers[:number], rest, *case.layers[number + 1 :]))

@@ -1,19 +1,18 @@
 """Planted bugs: our driver with one rule broken, to prove that the lab finds such things.
 
-    python mutants.py NAME -o OPTIONS MOUNTPOINT
-
-mounts the mutant NAME. Each is a small patch of one method, applied before the program starts.
+`plant(name)` is the prelude that a worker of the lab runs before it mounts our driver:
+``unionfs-lab fuzz --prelude tests/unionfs/testing/mutants.py:plant,no_setgid``. Each is a small
+patch of one method.
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import sys
 from collections.abc import Callable
 from typing import Any
 
-from unionfs import cli, copyup, promote, tree, union, upper
+from unionfs import copyup, promote, tree, union, upper
 
 Patch = Callable[[], None]
 
@@ -123,13 +122,80 @@ def exchange_renames() -> None:
     """RENAME_EXCHANGE only renames."""
     original = union.Union._exchange
 
-    def exchange(self: union.Union, *arguments: Any) -> None:
-        node, parent, name, target, other, new = arguments
-        original(self, node, parent, name, target, other, new)
-        if not target.is_dir:
-            self.unlink(parent, name)
+    def exchange(
+        self: union.Union,
+        one: tree.Node,
+        one_parent: tree.Dir,
+        one_name: bytes,
+        two: tree.Node,
+        two_parent: tree.Dir,
+        two_name: bytes,
+    ) -> None:
+        original(self, one, one_parent, one_name, two, two_parent, two_name)
+        if not two.is_dir:
+            self.unlink(one_parent, one_name)
 
     union.Union._exchange = exchange  # type: ignore[method-assign]
+
+
+def broken_hard_links() -> None:
+    """Only the name that was written to gets the copy; the other names keep the lower file."""
+    original = promote.Promoter._known_names
+
+    def known(
+        self: promote.Promoter, node: tree.Node, st: os.stat_result
+    ) -> list[tuple[tree.Dir, bytes]]:
+        return original(self, node, st)[:1]
+
+    promote.Promoter._known_names = known  # type: ignore[method-assign]
+
+
+def filled_holes() -> None:
+    """Copy-up writes the holes of a sparse file as zeros."""
+
+    def copy(source: int, target: int, size: int, st: os.stat_result) -> None:
+        position = 0
+        while data := os.pread(source, min(1 << 20, size - position), position):
+            position += copyup.write_all(target, data, position)
+
+    copyup.copy_data = copy
+
+
+def stale_descriptor() -> None:
+    """A file that was open before its copy-up goes on reading the lower one."""
+    original = promote.Promoter.finish
+
+    def finish(self: promote.Promoter, transfer: promote.Transfer) -> None:
+        node = transfer.node
+        kept = os.dup(node.fd) if node.fd >= 0 else -1
+        original(self, transfer)
+        if kept >= 0 and node.fd >= 0:
+            os.dup2(kept, node.fd)
+            os.close(kept)
+
+    promote.Promoter.finish = finish  # type: ignore[method-assign]
+
+
+def whiteout_after_rename() -> None:
+    """A rename and its whiteout are two steps, between which the lower file shows."""
+
+    def move(
+        self: upper.KernelWhiteouts, old_dir: int, old: bytes, new_dir: int, new: bytes
+    ) -> None:
+        os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
+        self.create(old_dir, old)
+
+    upper.KernelWhiteouts.move = move  # type: ignore[method-assign]
+
+
+def touched_parent() -> None:
+    """A child's copy-up changes the modification time of its directory."""
+    upper.Upper.keep_times = lambda self, dir_fd, st: None  # type: ignore[method-assign]
+
+
+def lost_xattrs() -> None:
+    """Copy-up forgets extended attributes."""
+    copyup.copy_xattrs = lambda dir_fd, name, target: None
 
 
 MUTANTS: dict[str, Patch] = {
@@ -146,10 +212,16 @@ MUTANTS: dict[str, Patch] = {
         stale_children,
         files_merge_directories,
         exchange_renames,
+        broken_hard_links,
+        filled_holes,
+        stale_descriptor,
+        whiteout_after_rename,
+        touched_parent,
+        lost_xattrs,
     )
 }
 
 
-if __name__ == "__main__":
-    MUTANTS[sys.argv[1]]()
-    sys.exit(cli.main(sys.argv[2:]))
+def plant(name: str) -> None:
+    """Break one rule."""
+    MUTANTS[name]()
