@@ -8,6 +8,7 @@ looked up in the root before (`plan.prepare`).
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -104,15 +105,23 @@ def _spawn(
             env=dict(plan.env),
             pass_fds=(status_in, *sources.values()),
             start_new_session=True,
-            preexec_fn=_before_exec,
+            preexec_fn=functools.partial(
+                _before_exec, linux.permitted_capabilities(), plan.capabilities
+            ),
         )
     except OSError as error:
         raise LayertoolError(f"{bwrap}: {error.strerror}", exit_code=FAILED) from None
 
 
-def _before_exec() -> None:
-    """In the child: bubblewrap hands on what it was given, so it must be given what we mean."""
+def _before_exec(held: frozenset[int], capabilities: frozenset[int]) -> None:
+    """In the child: bubblewrap hands on what it was given, so it must be given what we mean.
+
+    As root it leaves the bounding set as it is. So that is limited here, and what bubblewrap itself
+    needs beyond it comes to it by inheritance (capabilities(7), "programs executed by root").
+    """
     linux.die_with_parent(signal.SIGKILL)
+    linux.set_capabilities(held, inheritable=held)
+    linux.limit_bounding_set(capabilities)
     os.umask(0o022)
     signal.pthread_sigmask(signal.SIG_SETMASK, [])
 

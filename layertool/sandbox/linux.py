@@ -180,6 +180,13 @@ def limit_bounding_set(keep: frozenset[int]) -> None:
             _prctl(_PR_CAPBSET_DROP, number)
 
 
+def permitted_capabilities() -> frozenset[int]:
+    """The numbers of the capabilities in our permitted set (proc(5), `CapPrm`)."""
+    with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+        mask = next(int(line.split()[1], 16) for line in status if line.startswith("CapPrm:"))
+    return frozenset(number for number in range(64) if mask >> number & 1)
+
+
 def set_capabilities(permitted: frozenset[int], inheritable: frozenset[int] = frozenset()) -> None:
     """`capset(2)` for this thread: effective and permitted become `permitted`."""
     header = struct.pack("Ii", _CAPABILITY_VERSION_3, 0)
