@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import errno
+import gc
 import json
 import os
 import runpy
@@ -192,6 +193,9 @@ class Worker:
                 file, _, function = call.rpartition(":")
                 runpy.run_path(file)[function](argument)
             self.main = cli.main
+            # What is loaded now stays: the collection before each mount need not walk it again.
+            gc.collect()
+            gc.freeze()
         return self.main
 
     @contextlib.contextmanager
