@@ -22,9 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     The one place where errors become a line on stderr and a number.
     """
-    from layertool.cli.app import command
-
     try:
+        # Inside, as it takes most of the start-up time, and Ctrl-C may come meanwhile.
+        from layertool.cli.app import command
+
         status = command().main(
             args=None if arguments is None else list(arguments),
             prog_name="layertool",

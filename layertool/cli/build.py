@@ -31,7 +31,9 @@ _FORMATS = ("docker-archive", "oci", "oci-archive")
 
 @app.command()
 def build(
-    context: Annotated[str, typer.Argument(metavar="CONTEXT", help="Directory to copy from.")],
+    context: Annotated[
+        str, typer.Argument(metavar="CONTEXT", help="Directory to copy from; - for none.")
+    ],
     tag: Annotated[
         list[str] | None, typer.Option("-t", "--tag", help="Name of the image; repeatable.")
     ] = None,
@@ -45,6 +47,10 @@ def build(
     ] = None,
     target: Annotated[str | None, typer.Option(help="Stop at this stage.")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every step.")] = False,
+    no_cache_filter: Annotated[
+        list[str] | None,
+        typer.Option("--no-cache-filter", help="Run every step of this stage; repeatable."),
+    ] = None,
     pull: Annotated[
         bool, typer.Option("--pull", help="Ask the registry even for images that are here.")
     ] = False,
@@ -92,22 +98,20 @@ def build(
 
     Example: layertool build -t app -f Dockerfile .
     """
-    from layertool.build.context import open_source
+    from layertool.build.context import opened_source
     from layertool.build.options import Options, Secret, parse_epoch, parse_pairs
     from layertool.build.progress import make_reporter
     from layertool.oci.names import Reference
 
     _one_of("--progress", progress, _STYLES)
     _one_of("--network", network, _NETWORKS)
-    if output_format is not None:
-        _one_of("--format", output_format, _FORMATS)
-    if output_format is not None and output is None:
-        raise UsageError("--format: needs -o OUT")
+    archive = _archive(output, output_format)
     secrets = [Secret.parse(text) for text in secret or ()]
     options = Options(
         build_args=parse_pairs("--build-arg", build_arg or (), inherit=True),
         target=target,
         no_cache=no_cache,
+        no_cache_stages=[name for names in no_cache_filter or () for name in names.split(",")],
         platform=platform,
         secrets={one.id: one for one in secrets},
         labels=parse_pairs("--label", label or ()),
@@ -119,21 +123,29 @@ def build(
         pull=pull,
     )
     names = [Reference.parse(name) for name in tag or ()]
-    source = open_source(context, file)
-    if check:
-        raise typer.Exit(_report_findings(source, options))
-    reporter = make_reporter(progress, quiet=quiet)
-    try:
-        with _termination_as_interrupt():
-            store, image = _build(source, options, reporter, names, verify=verify)
-            if output is not None:
-                _export(store, image, output, output_format, names)
-    except OSError as error:
-        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        raise LayertoolError(f"{where}{error.strerror or error}; nothing was stored") from None
-    finally:
-        reporter.close()
+    with opened_source(context, file) as source:
+        if check:
+            raise typer.Exit(_report_findings(source, options))
+        reporter = make_reporter(progress, quiet=quiet)
+        try:
+            with _termination_as_interrupt():
+                store, image = _build(source, options, reporter, names, verify=verify)
+                if archive is not None:
+                    _export(store, image, archive, names)
+        finally:
+            reporter.close()
     print(image.id)
+
+
+def _archive(output: str | None, output_format: str | None) -> str | None:
+    """Where -o and --format send the image, as a transport; None for the store alone."""
+    if output_format is not None:
+        _one_of("--format", output_format, _FORMATS)
+        if output is None:
+            raise UsageError("--format: needs -o OUT")
+    if output is not None and output.startswith("type="):
+        raise UsageError(f"-o {output}: give the path alone, and its kind with --format")
+    return f"{output_format}:{output}" if output_format else output
 
 
 def _build(
@@ -151,19 +163,28 @@ def _build(
 
     # Before there are threads: mounts then vanish with us, and an ordinary user is root.
     enter()
-    store = Store.open()
-    if verify:
-        return store, build_twice(store, source, options, reporter, names)
-    return store, Builder(store, source, options, reporter).build(names)
+    with _one_line_for_disks("nothing was stored"):
+        store = Store.open()
+        if verify:
+            return store, build_twice(store, source, options, reporter, names)
+        return store, Builder(store, source, options, reporter).build(names)
 
 
-def _export(
-    store: Store, image: Image, output: str, output_format: str | None, names: Sequence[Reference]
-) -> None:
+def _export(store: Store, image: Image, archive: str, names: Sequence[Reference]) -> None:
     from layertool.transport import open_sink, save_from
 
-    spec = f"{output_format}:{output}" if output_format else output
-    save_from(store, image, open_sink(spec), names)
+    with _one_line_for_disks(f"the image is in the store as {image.id}, not in {archive}"):
+        save_from(store, image, open_sink(archive), names)
+
+
+@contextmanager
+def _one_line_for_disks(consequence: str) -> Iterator[None]:
+    """Turn an error of a disk into one that says what the build left."""
+    try:
+        yield
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        raise LayertoolError(f"{where}{error.strerror or error}; {consequence}") from None
 
 
 def _report_findings(source: Source, options: Options) -> int:

@@ -231,7 +231,7 @@ def _release(record: Record) -> None:
     except NotFound:  # removed by hand
         return
     if record.writable:
-        State(status="exited", exit_code=0).save(container.dir)
+        State.load(container.dir, running=False).ended(0).save(container.dir)
     else:
         container.remove()
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from layertool.errors import LayertoolError
 
 if TYPE_CHECKING:
+    from typer._click import Context
+
     from layertool.sandbox.spec import RunFlags
     from layertool.store import Container, Image, Store
 
@@ -25,7 +28,19 @@ _TOOL_FAILED = 125
 app = typer.Typer()
 
 
-@app.command(context_settings=_COMMAND_FOLLOWS)
+class _WithDockersNumbers(TyperCommand):
+    """In `run` and `exec` exit statuses 1 and 2 belong to the command inside."""
+
+    def parse_args(self, ctx: Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except Exception as error:
+            if hasattr(error, "format_message"):  # a wrong command line, no request for help
+                error.exit_code = _TOOL_FAILED  # type: ignore[attr-defined]
+            raise
+
+
+@app.command(cls=_WithDockersNumbers, context_settings=_COMMAND_FOLLOWS)
 def run(
     image: Annotated[str, typer.Argument(help="Name or id of the image.")],
     command: Annotated[list[str] | None, typer.Argument(help="Instead of the image's CMD.")] = None,
@@ -104,7 +119,7 @@ def run(
 
 @contextmanager
 def _dockers_exit_codes() -> Iterator[None]:
-    """In `run` and `exec` 1 and 2 belong to the command."""
+    """The same for what goes wrong after parsing."""
     try:
         yield
     except LayertoolError as error:
@@ -160,7 +175,7 @@ def _start(
         clean_up()
 
 
-@app.command("exec", context_settings=_COMMAND_FOLLOWS)
+@app.command("exec", cls=_WithDockersNumbers, context_settings=_COMMAND_FOLLOWS)
 def execute(
     container: Annotated[str, typer.Argument(help="Name or id of a running container.")],
     command: Annotated[list[str], typer.Argument(help="The command.")],
@@ -215,6 +230,7 @@ def ps(
 
     Example: layertool ps -a
     """
+    from layertool.cli.tables import age, print_json, print_table
     from layertool.sandbox import lifecycle
     from layertool.store import Store
 
@@ -227,32 +243,23 @@ def ps(
     shown.sort(key=lambda each: each.created, reverse=True)
     if as_json:
         import dataclasses
-        import json
 
-        print(json.dumps([dataclasses.asdict(each) for each in shown], indent=2))
+        print_json([dataclasses.asdict(each) for each in shown])
     elif quiet:
         for each in shown:
             print(each.id[:12])
     else:
         rows = [
-            (each.id[:12], each.image, _shorten(each.command), each.created[:19], each.status,
+            (each.id[:12], each.image, _shorten(each.command), age(each.created), each.status,
              each.name)
             for each in shown
         ]  # fmt: skip
-        _print_table(("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"), rows)
+        print_table(("CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "NAMES"), rows)
 
 
 def _shorten(command: Sequence[str], limit: int = 30) -> str:
     text = " ".join(command)
     return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Columns as wide as their widest cell, three blanks apart, as docker prints them."""
-    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-    for row in (head, *rows):
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-        print("   ".join(cells).rstrip())
 
 
 @app.command()
@@ -266,12 +273,17 @@ def stop(
 
     Example: layertool stop -t 3 web
     """
+    from layertool.cli.several import for_each
     from layertool.sandbox import lifecycle
     from layertool.store import Store
 
-    for name, found in _each(Store.open(), containers):
-        lifecycle.stop(found, seconds)
+    store = Store.open()
+
+    def act(name: str) -> None:
+        lifecycle.stop(store.container(name), seconds)
         print(name)
+
+    for_each(containers, act)
 
 
 @app.command()
@@ -283,13 +295,18 @@ def kill(
 
     Example: layertool kill -s HUP web
     """
+    from layertool.cli.several import for_each
     from layertool.sandbox import lifecycle
     from layertool.store import Store
 
     number = lifecycle.signal_number(signal)
-    for name, found in _each(Store.open(), containers):
-        lifecycle.kill(found, number)
+    store = Store.open()
+
+    def act(name: str) -> None:
+        lifecycle.kill(store.container(name), number)
         print(name)
+
+    for_each(containers, act)
 
 
 @app.command()
@@ -301,17 +318,23 @@ def rm(
 
     Example: layertool rm web
     """
+    from layertool.cli.several import for_each
     from layertool.sandbox import lifecycle
     from layertool.store import Store
 
-    for name, found in _each(Store.open(), containers):
-        lifecycle.remove(found, force=force)
+    store = Store.open()
+    if force:
+        # All before the first is removed: an ordinary user enters a namespace for that, from which
+        # the containers that still run are out of reach.
+        for name in containers:
+            with suppress(LayertoolError):
+                lifecycle.end(store.container(name))
+
+    def act(name: str) -> None:
+        lifecycle.remove(store.container(name), force=force)
         print(name)
 
-
-def _each(store: Store, names: Sequence[str]) -> Iterator[tuple[str, Container]]:
-    """All of them are looked up before anything happens to the first."""
-    yield from [(name, store.container(name)) for name in names]
+    for_each(containers, act)
 
 
 @app.command()
@@ -322,11 +345,12 @@ def wait(
 
     Example: layertool wait web
     """
+    from layertool.cli.several import for_each
     from layertool.sandbox import lifecycle
     from layertool.store import Store
 
-    for _, found in _each(Store.open(), containers):
-        print(lifecycle.wait(found))
+    store = Store.open()
+    for_each(containers, lambda name: print(lifecycle.wait(store.container(name))))
 
 
 @app.command("logs")

@@ -411,17 +411,13 @@ def rmi(
 
     Example: layertool rmi debian:12
     """
+    from layertool.cli.several import for_each
     from layertool.store import Store
 
     store = Store.open()
-    failed: list[LayertoolError] = []
-    for name in names:
-        try:
-            for line in store.remove_image(name, force=force):
-                print(line)
-        except LayertoolError as error:
-            failed.append(error)
-    for earlier in failed[:-1]:
-        print(f"layertool: {earlier}", file=sys.stderr)
-    if failed:
-        raise failed[-1]
+
+    def act(name: str) -> None:
+        for line in store.remove_image(name, force=force):
+            print(line)
+
+    for_each(names, act)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from dataclasses import dataclass
@@ -106,15 +107,26 @@ def signal_number(text: str) -> int:
 
 def kill(container: Container, number: int) -> None:
     """Send a signal to the container's main process. Raises Conflict if it does not run."""
-    init = live_init(container)
-    payload = payload_pid(init)
-    sent = False
-    if payload is not None:
-        with contextlib.suppress(OSError):  # it ended while we looked
-            namespaces.join_user_namespace(payload)
-            sent = signal_payload(init, number)
-    if not sent:
+    if not _signal_from_inside(live_init(container), number):
         raise Conflict(f"container {container.name} is not running")
+
+
+def _signal_from_inside(init: int, number: int) -> bool:
+    """Signal a container's payload as root of its user namespace.
+
+    By a child: who has joined one container's namespace cannot join another's.
+    """
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            payload = payload_pid(init)
+            if payload is not None:
+                namespaces.join_user_namespace(payload)
+                status = 0 if signal_payload(init, number) else 1
+        finally:  # also when it ended while we looked
+            os._exit(status)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def stop(container: Container, seconds: float) -> None:

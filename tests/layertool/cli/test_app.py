@@ -112,6 +112,20 @@ def test_errors(
     assert err.startswith(f"layertool: {line}") and err.count("\n") == 1
 
 
+def test_ctrl_c_while_the_program_is_still_loaded() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupted:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "from layertool.cli import main\n"
+        "sys.meta_path.insert(0, Interrupted())\n"
+        "sys.exit(main(['images']))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, "layertool: interrupted\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -125,3 +139,12 @@ def test_wrong_command_lines(
 ) -> None:
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["run"], ["run", "--nonsense", "box"], ["run", "--network"], ["exec", "box"], ["exec", "-x"]],
+    ids=" ".join,
+)
+def test_run_and_exec_keep_small_numbers_for_the_command(arguments: list[str]) -> None:
+    assert main(arguments) == 125

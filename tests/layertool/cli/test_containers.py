@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -234,6 +235,42 @@ def test_users_own_their_files(layertool: Program) -> None:
     layertool.ok("rm", "mine")
 
 
+def test_a_bad_name_among_good_ones(layertool: Program) -> None:
+    """The others are done; an ordinary user's containers are in namespaces of their own."""
+    for name in ("one", "two"):
+        layertool.ok("run", "-d", "--name", name, "box", "sleep", "60")
+    for words, printed in (
+        (["kill"], ["one", "two"]),
+        (["wait"], ["137", "137"]),
+        (["stop"], ["one", "two"]),
+        (["rm"], ["one", "two"]),
+    ):
+        done = layertool(*words, "one", "nosuch", "two")
+        assert done.returncode == 1
+        assert done.stdout.split() == printed
+        assert done.stderr.startswith("layertool: no such container: nosuch")
+        assert done.stderr.count("\n") == 1
+
+
+def test_several_running_ones_are_removed_by_force(layertool: Program) -> None:
+    for name in ("one", "two"):
+        layertool.ok("run", "-d", "--name", name, "box", "sleep", "60")
+    assert layertool.ok("rm", "-f", "one", "two") == "one\ntwo\n"
+    assert layertool.json("ps", "-a", "--json") == []
+
+
+def test_ages_are_told_as_docker_does(layertool: Program) -> None:
+    layertool.ok("run", "--name", "web", "box", "true")
+    head, row = layertool.ok("ps", "-a").splitlines()
+    cells = [cell.strip() for cell in re.split(r" {3,}", row)]
+    assert dict(zip(re.split(r" {3,}", head), cells, strict=True)) | {"CREATED": "", "STATUS": ""} == {
+        "CONTAINER ID": listed(layertool, "web")["id"][:12], "IMAGE": "box", "COMMAND": "true",
+        "CREATED": "", "STATUS": "", "NAMES": "web",
+    }  # fmt: skip
+    assert re.fullmatch(r"now|\d+ seconds? ago", cells[3])
+    assert re.fullmatch(r"Exited \(0\) \d+ seconds ago", cells[4])
+
+
 def test_diff(layertool: Program) -> None:
     layertool.ok("run", "--name", "idle", "box", "true")
     assert layertool.ok("diff", "idle") == ""
@@ -324,6 +361,7 @@ def test_mount_writable(layertool: Program) -> None:
     assert "mounted" in layertool("rm", name).stderr
     subprocess.run([*layertool.account.prefix, "touch", str(at / "data/made")], check=True)
     layertool.ok("umount", at)
+    assert "lost" not in listed(layertool, name)["status"]
     assert layertool.ok("diff", name) == "C /data\nA /data/made\n"
     layertool.ok("commit", name, "made")
     assert "made" in layertool.ok("run", "--rm", "made", "ls", "/data")
