@@ -295,6 +295,10 @@ class Actor:
                 for e in entries
             )
 
+    def misnumbered(self, path: str) -> list[str]:
+        with os.scandir(path) as entries:
+            return sorted(e.name for e in entries if e.inode() != os.lstat(e.path).st_ino)
+
     def open_dir(self, stream: int, path: str) -> None:
         new = LIBC.opendir(os.fsencode(path))
         if not new:

@@ -445,6 +445,13 @@ class ListDir(Operation):
 
 
 @dataclass(frozen=True, slots=True)
+class Misnumbered(Operation):
+    """Names to which readdir(3) gives another inode number than lstat(2) does, sorted."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenDir(Operation):
     stream: int
     path: str
