@@ -20,7 +20,7 @@ from layertool.build.running import Cancellation, Cancelled
 from layertool.build.scope import BuildArgs
 from layertool.build.squash import squash
 from layertool.build.stagerun import StageInputs, StageRun
-from layertool.build.stages import SCRATCH, Graph, Stage, plan
+from layertool.build.stages import SCRATCH, Graph, Stage, plan, wanted_stage
 from layertool.build.step import Services
 from layertool.oci.names import Reference
 
@@ -43,6 +43,7 @@ class Builder:
         self._bases = Bases(store, options, reporter)
         self._args = BuildArgs(options.build_args, platform_args(options))
         self._graph: Graph = plan(self.file, self._args, options.target)
+        self._uncached = {wanted_stage(self.file, name) for name in options.no_cache_stages}
 
     def build(self, names: Sequence[Reference] = ()) -> Image:
         """Run everything needed and store the image under `names`.
@@ -116,6 +117,7 @@ class Builder:
             args=self._args,
             globals=self._graph.globals,
             escape=self.file.escape,
+            uncached=stage.index in self._uncached,
         )
         services = replace(
             self._services, find=lambda name, place: self._find(name, place, stage.index)

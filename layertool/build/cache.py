@@ -125,6 +125,8 @@ def _file_difference(old: str, new: str) -> str:
         return f"was a {before[0]}, is a {after[0]}"
     if before[0] == "link":
         return "the link's target changed"
+    if before[0] == "inline":  # a heredoc
+        return "content changed"
     if before[1] != after[1]:
         return f"mode changed from {before[1]} to {after[1]}"
     if before[0] == "file" and before[-1] != after[-1]:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from layertool.archive import Compression, sniff
 from layertool.build.ignore import MAX_IGNORE_FILE, Ignore, Verdict
 from layertool.build.lines import MAX_DOCKERFILE
 from layertool.build.tree import Entry, Tree
-from layertool.errors import LayertoolError, NotFound, Unsupported
+from layertool.errors import LayertoolError, NotFound, Unsupported, UsageError
 
 WHAT = "the build context"
 DOCKERFILES = ("Dockerfile", "Containerfile")
+STDIN = "-"
+STDIN_NAME = "<stdin>"
 IGNORE_FILES = (".dockerignore", ".containerignore")
 
 
@@ -27,10 +32,29 @@ class Source:
     path: Path | None  # None for stdin
     context: Path
     ignore: Ignore
+    site: str  # where the next build of the same thing is looked up, to say why a step missed
 
     def open_tree(self) -> Tree:
         """The context as a tree without what is ignored. The caller closes it."""
         return Tree(self.context, WHAT, ignore=self.ignore)
+
+
+@contextmanager
+def opened_source(context: str, dockerfile: str | None = None) -> Iterator[Source]:
+    """`open_source`, or for the context `-` the Dockerfile on stdin and a context without files.
+
+    Raises also UsageError.
+    """
+    if context != STDIN:
+        yield open_source(context, dockerfile)
+        return
+    if dockerfile is not None:
+        raise UsageError(f"-f {dockerfile}: a Dockerfile on stdin (CONTEXT -) is the only one")
+    raw = _read_stdin()
+    if sniff(raw) is not Compression.NONE or raw[257:262] == b"ustar":
+        raise Unsupported("-: a context on stdin is not supported; unpack it into a directory")
+    with tempfile.TemporaryDirectory(prefix="layertool-context-") as empty:
+        yield Source(raw, STDIN_NAME, None, Path(empty), Ignore(), site=STDIN)
 
 
 def open_source(context: str, dockerfile: str | None = None) -> Source:
@@ -41,19 +65,22 @@ def open_source(context: str, dockerfile: str | None = None) -> Source:
     """
     if "://" in context or context.startswith("git@"):
         raise Unsupported(f"{context}: a context must be a directory; clone or unpack it first")
-    if context == "-":
-        raise Unsupported("-: a context on stdin is not supported; unpack it into a directory")
     root = Path(context)
     if not root.is_dir():
         raise NotFound(f"{context}: the build context is not a directory")
-    if dockerfile == "-":
-        raw, name, path = sys.stdin.buffer.read(MAX_DOCKERFILE + 1), "<stdin>", None
+    if dockerfile == STDIN:
+        raw, name, path = _read_stdin(), STDIN_NAME, None
     else:
         path = _dockerfile(root, dockerfile)
         raw, name = _read(path, MAX_DOCKERFILE), os.path.relpath(path)
         if name.startswith(".."):
             name = str(path)
-    return Source(raw, name, path, root, find_ignore(root, path))
+    site = str((path or root).resolve())
+    return Source(raw, name, path, root, find_ignore(root, path), site)
+
+
+def _read_stdin() -> bytes:
+    return sys.stdin.buffer.read(MAX_DOCKERFILE + 1)
 
 
 def _dockerfile(root: Path, given: str | None) -> Path:

@@ -64,6 +64,7 @@ class Options:
     build_args: Mapping[str, str] = field(default_factory=dict)
     target: str | None = None
     no_cache: bool = False
+    no_cache_stages: Sequence[str] = ()
     platform: str | None = None
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)

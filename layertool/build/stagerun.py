@@ -32,6 +32,7 @@ class StageInputs:
     args: BuildArgs
     globals: Scope
     escape: str
+    uncached: bool = False  # --no-cache-filter names it
 
 
 class StageRun:
@@ -166,7 +167,7 @@ class StageRun:
 
     def _recall(self, inputs: Sequence[Input], *, fresh: bool = False) -> Record | None:
         """A usable record. `fresh` ones are looked up even with --no-cache."""
-        if self._services.options.no_cache and not fresh:
+        if self._cache_refused() and not fresh:
             return None
         found = self._services.store.cached_step(cache.key(inputs))
         record = None if found is None else Record.decode(found)
@@ -176,6 +177,13 @@ class StageRun:
         store = self._services.store
         complete = store.has_layer(Digest(layer.diff_id)) and store.has_blob(Digest(layer.digest))
         return record if complete else None
+
+    def _cache_refused(self) -> str:
+        """The option that keeps this stage from the cache, or nothing."""
+        options = self._services.options
+        if options.no_cache:
+            return "--no-cache"
+        return "--no-cache-filter" if self._given.uncached else ""
 
     def _remember(self, site: str, inputs: Sequence[Input], record: Record) -> None:
         self._services.store.cache_step(
@@ -192,8 +200,9 @@ class StageRun:
             self._first_change = f"step {name.number} was not cached either"
 
     def _why(self, site: str, inputs: Sequence[Input]) -> str:
-        if self._services.options.no_cache and inputs[0].kind != "base":
-            return "--no-cache"
+        refused = self._cache_refused()
+        if refused and inputs[0].kind != "base":
+            return refused
         before = self._services.store.last_inputs(site)
         if before is not None:
             return cache.why_missed(cache.decode_inputs(before), inputs)
@@ -204,9 +213,7 @@ class StageRun:
 
         The state is part of it, so that a step is compared with one that started from the same.
         """
-        source = self._services.source
-        where = str((source.path or source.context).resolve())
-        parts = [where, self._given.stage.text.label, keyword, state]
+        parts = [self._services.source.site, self._given.stage.text.label, keyword, state]
         return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
     def _next_name(self, text: str) -> StepName:

@@ -64,6 +64,15 @@ def find_stage(earlier: Sequence[StageText], name: str) -> int | None:
     return None
 
 
+def wanted_stage(file: Dockerfile, name: str) -> int:
+    """Index of the stage that a name or number on the command line means. Raises NotFound."""
+    found = find_stage(file.stages, name)
+    if found is None:
+        names = ", ".join(stage.label for stage in file.stages)
+        raise NotFound(f"{file.file}: no stage {name}; there are {names}")
+    return found
+
+
 def plan(file: Dockerfile, build: BuildArgs, target: str | None = None) -> Graph:
     """Resolve every FROM and select what `target` (last stage by default) needs.
 
@@ -71,7 +80,7 @@ def plan(file: Dockerfile, build: BuildArgs, target: str | None = None) -> Graph
     """
     scope = global_scope(file.globals, build, file.escape)
     stages = tuple(_stage(text, file.stages, scope) for text in file.stages)
-    chosen = _target(file, target)
+    chosen = len(stages) - 1 if target is None else wanted_stage(file, target)
     return Graph(stages, chosen, tuple(sorted(_closure(stages, chosen))), scope)
 
 
@@ -106,16 +115,6 @@ def _sources(item: Instruction) -> list[str]:
     if isinstance(item, Run):
         return [source for source in map(mount_sources, item.mounts) if source]
     return []
-
-
-def _target(file: Dockerfile, target: str | None) -> int:
-    if target is None:
-        return len(file.stages) - 1
-    found = find_stage(file.stages, target)
-    if found is None:
-        names = ", ".join(stage.label for stage in file.stages)
-        raise NotFound(f"{file.file}: no stage {target}; there are {names}")
-    return found
 
 
 def _closure(stages: Sequence[Stage], target: int) -> set[int]:

@@ -6,8 +6,10 @@ import hashlib
 import os
 import signal
 import subprocess
+import tarfile
 import time
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from buildtest import BUSYBOX, Bench, command, under_a_second
@@ -352,6 +354,28 @@ def test_output_to_an_archive(
     assert "sha256:" + hashlib.sha256(seen.stdout).hexdigest() == done.image
 
 
+def test_an_archive_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
+    """The image is there all the same, and the error says so."""
+    done = bench.build("FROM base\n", "-o", str(tmp_path / "none/out.tar"))
+    assert (done.status, done.out) == (1, "")
+    last = done.err.splitlines()[-1]
+    assert "No such file or directory; the image is in the store as sha256:" in last
+    wrong = bench.build("FROM base\n", "-o", f"type=oci,dest={tmp_path}/out.tar")
+    assert wrong.status == 2
+    assert "--format" in wrong.err
+
+
+def test_no_cache_for_one_stage(bench: Bench) -> None:
+    text = "FROM base AS one\nRUN echo 1 > /n\nFROM base AS two\nCOPY --from=one /n /\nRUN true\n"
+    bench.build(text)
+    done = bench.build(text, "--no-cache-filter", "ONE")
+    assert done.why("one 2") == "--no-cache-filter"
+    assert done.ran == ["one 2"]  # which gave the same files
+    assert bench.build(text, "--no-cache-filter", "one,1").ran == ["one 2", "two 2", "two 3"]
+    unknown = bench.build(text, "--no-cache-filter", "three")
+    assert "no stage three; there are one, two" in unknown.err
+
+
 def test_check(bench: Bench) -> None:
     found = bench.build("FROM base\nMAINTAINER me\n", "--check")
     assert found.status == 1
@@ -377,6 +401,38 @@ def test_the_dockerfile_may_be_ignored(bench: Bench) -> None:
 def test_dockerfile_on_stdin(bench: Bench) -> None:
     done = bench.layertool("build", "-f", "-", ".", input="FROM base\nRUN nope9\n")
     assert "<stdin>:2:" in done.err
+
+
+def test_dockerfile_on_stdin_without_a_context(bench: Bench) -> None:
+    bench.write("a", "not sent")
+    text = "FROM base\nCOPY <<x /x\n1\nx\nRUN [ -f /x ]\n"
+    done = bench.layertool("build", "--progress", "plain", "-", input=text)
+    assert done.image.startswith("sha256:")
+    missing = bench.layertool("build", "-", input="FROM base\nCOPY a /\n")
+    assert "<stdin>:2: a: no such file in the build context" in missing.err
+    changed = bench.layertool("build", "--progress", "plain", "-", input=text.replace("1", "2"))
+    assert changed.why("0 2").startswith("x: content changed")
+    found = bench.layertool("build", "--check", "-", input="FROM base\nMAINTAINER me\n")
+    assert found.out.startswith("<stdin>:2: MaintainerDeprecated: ")
+
+
+@pytest.mark.parametrize("words", [["-", "-f", "Dockerfile"], ["-", "-f", "-"]])
+def test_two_dockerfiles_for_one_build(bench: Bench, words: list[str]) -> None:
+    done = bench.layertool("build", *words, input="FROM base\n")
+    assert done.status == 2
+    assert "is the only one" in done.err
+
+
+@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
+def test_a_tar_on_stdin_is_no_dockerfile(
+    bench: Bench, tmp_path: Path, mode: Literal["w", "w:gz", "w:xz"]
+) -> None:
+    with tarfile.open(tmp_path / "context.tar", mode) as archive:
+        archive.addfile(tarfile.TarInfo("Dockerfile"))
+    with (tmp_path / "context.tar").open("rb") as stream:
+        done = bench.layertool("build", "-", stdin=stream)
+    assert (done.status, done.out) == (1, "")
+    assert "a context on stdin is not supported; unpack it" in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

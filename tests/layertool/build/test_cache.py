@@ -54,6 +54,11 @@ def test_why_missed(now: list[Input], why: str) -> None:
     assert why_missed(BASE, now) == why
 
 
+def test_a_heredoc_changes_in_content_alone() -> None:
+    before, now = [Input("file", "x", "inline 1a")], [Input("file", "x", "inline 2b")]
+    assert why_missed(before, now) == "x: content changed"
+
+
 def test_the_first_difference_is_named() -> None:
     now = [*changed(3, "file 600 3 zzz"), Input("file", "zz", "dir 755")]
     assert why_missed(BASE, now).startswith("a: ")

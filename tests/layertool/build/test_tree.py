@@ -258,7 +258,7 @@ def test_find_dockerfile_and_ignore_file(
     assert open_source("context", "in").dockerfile == b"FROM i"
 
 
-@pytest.mark.parametrize("given", ["https://github.com/x/y.git", "git@github.com:x/y", "-"])
+@pytest.mark.parametrize("given", ["https://github.com/x/y.git", "git@github.com:x/y"])
 def test_other_contexts_are_refused_by_name(given: str) -> None:
     with pytest.raises(Unsupported, match="directory"):
         open_source(given)
