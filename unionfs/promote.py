@@ -73,6 +73,7 @@ class Promoter:
         os.mkdir(temp, 0o700, dir_fd=upper.work_fd)
         try:
             self._dress(node, st, temp)
+            self.mark_impure(parent, parent_fd)
             times = os.fstat(parent_fd)
             with upper.lifted(parent_fd):
                 upper.rename(upper.work_fd, temp, parent_fd, node.name, syscalls.RENAME_NOREPLACE)
@@ -83,7 +84,6 @@ class Promoter:
         node.upper = True
         node.xattrs = None
         node.attr = None
-        self.mark_impure(parent, parent_fd)
         upper.settle(self._tree.upper_dir_fd(node))
         upper.settle(parent_fd)
 
@@ -110,11 +110,12 @@ class Promoter:
                 raise
 
     def mark_impure(self, parent: Dir, parent_fd: int) -> None:
-        """Mark the directory *parent*, open as *parent_fd*: it gets a child with an origin."""
+        """Mark the directory *parent*, open as *parent_fd*: it gets a child with an origin.
+
+        To be done before: without the mark, readdir tells another number of the child than stat.
+        """
         if not parent.impure:
-            times = os.fstat(parent_fd)
             self._upper.set_impure(parent_fd)
-            self._upper.keep_times(parent_fd, times)
             parent.impure = True
 
     # --- files ---
@@ -217,13 +218,13 @@ class Promoter:
         try:
             for parent, name in names:
                 fd = self._tree.upper_dir_fd(parent)
+                self.mark_impure(parent, fd)
                 times = os.fstat(fd)
                 with upper.lifted(fd):
                     self._enter_one(node, transfer, made, fd, name)
                 made.append((fd, name))
                 upper.keep_times(fd, times)
                 upper.settle(fd)
-                self.mark_impure(parent, fd)
         except OSError:
             for fd, name in made if not node.upper else ():
                 os.unlink(name, dir_fd=fd)
@@ -265,12 +266,12 @@ class Promoter:
             self._dress(node, st, temp)
             for parent, name in self._known_names(node, st):
                 fd = self.directory(parent)
+                self.mark_impure(parent, fd)
                 times = os.fstat(fd)
                 with upper.lifted(fd):
                     upper.link(upper.work_fd, temp, fd, name)
                 upper.keep_times(fd, times)
                 upper.settle(fd)
-                self.mark_impure(parent, fd)
             if node.parent is None:
                 node.fd = os.open(temp, os.O_PATH | os.O_NOFOLLOW, dir_fd=upper.work_fd)
         finally:
