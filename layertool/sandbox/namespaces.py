@@ -80,12 +80,29 @@ def enter() -> Mapping:
 
 
 def enter_for_files() -> None:
-    """Enter where that is needed to make, read and delete files of several owners.
+    """Enter where that helps an ordinary user to make, read and delete the files of images.
 
-    That is: for an ordinary user with subordinate ids. Without them all files are the user's own.
+    Those of subordinate ids are within reach only there. And only there may the user, as root, look
+    into files and directories of mode 0, as images and overlayfs have them. Where namespaces are
+    forbidden a user without subordinate ids stays outside, where everything else works.
     """
-    if os.geteuid() != 0 and granted_ids(os.geteuid()) is not None:
+    if os.geteuid() == 0:
+        return
+    if granted_ids(os.geteuid()) is not None or _is_allowed():
         enter()
+
+
+def _is_allowed() -> bool:
+    """Whether this user may make namespaces; tried by a child, as there is no way back."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            _enter_user_namespace()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(pid, 0)[1] == 0
 
 
 def granted_ids(uid: int) -> tuple[SubordinateIds, SubordinateIds] | None:

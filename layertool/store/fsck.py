@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from layertool.errors import LayertoolError
+from layertool.errors import LayertoolError, StoreError
 from layertool.oci.digest import Digest
 from layertool.oci.model import Descriptor
 from layertool.store import blobs
@@ -100,8 +100,15 @@ class Fsck:
     def _check_layer(self, diff_id: Digest) -> None:
         try:
             what = damage(self._layout.layer(diff_id) / "diff", self._layers.index(diff_id))
-        except (LayertoolError, OSError) as error:
+        except PermissionError as error:
+            raise StoreError(
+                f"layer {diff_id}: {error.filename}: {error.strerror}: it can only be checked by"
+                " root, or where user namespaces are allowed (see layertool doctor)"
+            ) from None
+        except LayertoolError as error:
             what = str(error)
+        except OSError as error:
+            what = error.strerror or str(error)
         if what is None or not self._is_still("layers", "diff_id", diff_id):
             return
         self._found("layer", diff_id, what, self._mend_layer(diff_id) if self._repair else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -31,7 +32,8 @@ def damage(tree: Path, index: Iterable[IndexEntry]) -> str | None:
     """The first difference between a layer's tree and its index, None when there is none.
 
     Times and extended attributes are not looked at. Where owners are only recorded, neither are
-    owners, modes and devices: the disk does not hold the true ones.
+    owners, modes and devices: the disk does not hold the true ones. Raises PermissionError, with the
+    path in the layer, where this user may not look: that says nothing about the layer.
     """
     try:
         root = os.open(tree, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -43,6 +45,8 @@ def damage(tree: Path, index: Iterable[IndexEntry]) -> str | None:
             what = check.one(entry)
             if what is not None:
                 return f"{_shown(entry.path)}: {what}"
+    except PermissionError:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), _shown(entry.path)) from None
     except LayertoolError as error:
         return str(error)
     finally:
@@ -75,6 +79,8 @@ class _Check:
             info = self._find(parent_fd, name, is_whiteout=entry.type == "w")
             self.seen.add((info.st_dev, info.st_ino))
             return None if entry.type == "w" else self._compare(parent_fd, name, entry, info)
+        except PermissionError:
+            raise
         except OSError as error:
             return error.strerror or str(error)
 

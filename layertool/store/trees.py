@@ -82,8 +82,8 @@ def _swap(old: int, new: int) -> int:
 def walk_stats(path: Path) -> Iterator[os.stat_result]:
     """The lstat of `path` and of everything below it. What vanishes meanwhile is left out.
 
-    Raises PermissionError where a directory cannot be read (files of subordinate ids: measure
-    inside the user namespace that owns them).
+    So is what lies in a directory that we may not read, as du does: a user who is not root of a
+    user namespace may not look into overlayfs' own work directory, whose mode is 0.
     """
     try:
         top = os.lstat(path)
@@ -92,7 +92,10 @@ def walk_stats(path: Path) -> Iterator[os.stat_result]:
     yield top
     if not stat.S_ISDIR(top.st_mode):
         return
-    fd = os.open(path, _DIRECTORY)
+    try:
+        fd = os.open(path, _DIRECTORY)
+    except PermissionError:
+        return
     try:
         found: list[os.stat_result] = []
         pending = [_list_directories(fd, found)]
@@ -105,7 +108,7 @@ def walk_stats(path: Path) -> Iterator[os.stat_result]:
                 continue
             try:
                 down = os.open(pending[-1].pop(), _DIRECTORY, dir_fd=fd)
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
                 continue
             fd = _swap(fd, down)
             pending.append(_list_directories(fd, found := []))
@@ -120,7 +123,7 @@ def _list_directories(fd: int, found: list[os.stat_result]) -> list[str]:
         for entry in entries:
             try:
                 status = os.lstat(entry.name, dir_fd=fd)
-            except FileNotFoundError:
+            except (FileNotFoundError, PermissionError):
                 continue
             found.append(status)
             if stat.S_ISDIR(status.st_mode):

@@ -16,6 +16,7 @@ import pytest
 from sandboxtest import BUSYBOX, account, busybox_root, require
 from sandboxtest.images import docker_archive
 from sandboxtest.program import Program, program
+from storetest import du
 
 from layertool.sandbox.running import start_time
 
@@ -304,6 +305,32 @@ def test_commit(layertool: Program) -> None:
     assert len(after) == len(before) + 1
     assert "because" in json.dumps(after)
     assert layertool.ok("run", "--rm", "box", "ls", "/data") == "file\n"
+
+
+def test_what_nobody_may_read(layertool: Program) -> None:
+    """Modes of 0 in an upper, in a layer and in overlayfs' work directory stop no command."""
+    script = (
+        "echo x > /secret; mkdir /closed; echo y > /closed/in; rm -r /home/app; mkdir /home/app;"
+        "chmod 0 /secret /closed /home/app /data /data/file"
+    )
+    layertool.ok("run", "--name", "work", "box", "sh", "-c", script)
+    changed = ["A /closed", "A /closed/in", "C /data", "C /data/file", "C /home", "C /home/app",
+               "A /secret"]  # fmt: skip
+    assert layertool.ok("diff", "work").splitlines() == changed
+    total = layertool.json("df", "--json")[-1]["size"]
+    assert abs(total - du(layertool.room / "store")) < 100_000  # the database's log
+    layertool.ok("commit", "work", "closed")
+    layertool.ok("commit", "--squash", "work", "flat")
+    for name in ("closed", "flat"):
+        done = layertool.ok("run", "--name", f"from-{name}", name, "cat", "/secret", "/closed/in")
+        assert done == "x\ny\n"
+        assert layertool.ok("diff", f"from-{name}") == ""
+        layertool.ok("compare", name, name)
+    assert layertool.ok("fsck") == ""
+    layertool.ok("rm", "work", "from-closed", "from-flat")
+    layertool.ok("rmi", "closed", "flat")
+    layertool.ok("gc")
+    assert layertool.ok("fsck") == ""
 
 
 def test_commit_squashed(layertool: Program) -> None:
