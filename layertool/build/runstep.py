@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -20,19 +20,36 @@ from layertool.build.scope import PREDEFINED, BuildArgs
 from layertool.build.step import Step
 from layertool.build.workspace import Workspace
 from layertool.errors import LayertoolError
-from layertool.sandbox import Bind, InitLayer, Process, Tmpfs, run
+from layertool.sandbox import Bind, InitLayer, Process, Tmpfs, enter, run
 from layertool.sandbox.process import Network
 from layertool.sandbox.runner import start
 
 _SCRIPTS = "/run/layertool-heredoc"
+_ID_ERRORS = ("Invalid argument", "Operation not permitted")
 
 
 class StepFailed(DockerfileError):
     """A RUN command ended with an error. `status` is its exit status."""
 
-    def __init__(self, step: RunStep, status: int) -> None:
-        super().__init__(step.place, f"the command failed with exit status {status}")
+    def __init__(self, step: RunStep, status: int, hint: str = "") -> None:
+        super().__init__(step.place, f"the command failed with exit status {status}{hint}")
         self.status = status
+
+
+def _hint(tail: Iterable[str]) -> str:
+    """What may be wrong when a command could not have ids that an ordinary user has not.
+
+    The kernel answers EINVAL to chown(2) and setuid(2) of an id that is not mapped, and EPERM to
+    setgroups(2).
+    """
+    if enter() != "single":
+        return ""
+    if not any(word in line for line in tail for word in _ID_ERRORS):
+        return ""
+    return (
+        " (this build has one id, so nothing in it can belong to or run as another user; ranges in"
+        " /etc/subuid and /etc/subgid allow that, see `layertool doctor`)"
+    )
 
 
 @dataclass(slots=True)
@@ -146,7 +163,7 @@ class RunStep(Step):
             return
         if self.services.options.debug_shell:
             self._debug_shell(root, process, log)
-        raise StepFailed(self, status)
+        raise StepFailed(self, status, _hint(log.tail))
 
     def _execute(self, root: Path, process: Process, log: StepLog) -> int:
         reader, writer = os.pipe()

@@ -46,12 +46,26 @@ def become(identity: Identity, capabilities: frozenset[int]) -> None:
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.EPERM):
             raise
-        raise LayertoolError(
-            f"user {identity.uid}:{identity.gid} has no number in this user namespace: the user"
-            " needs a range in /etc/subuid and /etc/subgid (see `layertool doctor`)",
-            exit_code=FAILED,
-        ) from None
+        raise _unmapped(identity) from None
     linux.set_capabilities(capabilities if identity.uid == 0 else frozenset())
+
+
+def give(fd: int, identity: Identity) -> None:
+    """Make an identity the owner of a stream. Raises LayertoolError as `become` does."""
+    try:
+        os.fchown(fd, identity.uid, -1)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise _unmapped(identity) from None
+
+
+def _unmapped(identity: Identity) -> LayertoolError:
+    return LayertoolError(
+        f"user {identity.uid}:{identity.gid} has no number in this user namespace: the user"
+        " needs a range in /etc/subuid and /etc/subgid (see `layertool doctor`)",
+        exit_code=FAILED,
+    )
 
 
 def _set_groups(identity: Identity) -> None:

@@ -142,7 +142,7 @@ def run_payload(plan: Plan, channel: socket.socket) -> None:
         master, slave = open_terminal()
         socket.send_fds(channel, [b"{}"], [master])
         os.close(master)
-        os.fchown(slave, plan.identity.uid, -1)
+        launch.give(slave, plan.identity)
         # Before the payload can ask. Standard output is still that of the caller.
         terminal.set_size(slave, 1)
         os.login_tty(slave)
@@ -152,7 +152,7 @@ def run_payload(plan: Plan, channel: socket.socket) -> None:
         for fd in (process.stdout, process.stderr):
             # Or opening /dev/stdout again, as servers do for their logs, is forbidden.
             if fd is not None and stat.S_ISFIFO(os.fstat(fd).st_mode):
-                os.fchown(fd, plan.identity.uid, -1)
+                launch.give(fd, plan.identity)
         launch.set_streams(stdin, process.stdout, process.stderr)
     launch.become(plan.identity, plan.capabilities)
     launch.enter_directory(plan.cwd)

@@ -95,6 +95,23 @@ def test_our_union_with_one_id(single: Bench) -> None:
     assert single.leftovers() == []
 
 
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ("USER app\nRUN true\n", "user 1000:1000 has no number in this user namespace"),
+        ("RUN touch /f && chown app /f\n", "exit status 1 (this build has one id"),
+    ],
+)
+def test_what_one_id_cannot_do_is_said(single: Bench, steps: str, message: str) -> None:
+    done = single.build("FROM base\n" + steps)
+    last = done.err.splitlines()[-1]
+    assert done.status == 1
+    assert message in last
+    assert "/etc/subuid" in last
+    other = single.build("FROM base\nRUN echo failed; false\n")
+    assert "one id" not in other.err
+
+
 def test_owners_reach_the_image_with_one_id(single: Bench) -> None:
     """chown is not possible there, but the layer says whose the file is."""
     single.write("a", "a")
