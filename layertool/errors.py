@@ -10,6 +10,8 @@ numbers (125 layertool itself failed, 126 not executable, 127 not found, 128+n k
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class LayertoolError(Exception):
     """Anything a user can cause or repair. Not for bugs: those stay Python exceptions."""
@@ -38,6 +40,14 @@ class Ambiguous(LayertoolError):
 
 class Conflict(LayertoolError):
     """The thing is in use, or its name is taken."""
+
+
+class InUse(Conflict):
+    """The image is needed by the containers named in `users`."""
+
+    def __init__(self, message: str, users: Sequence[str]) -> None:
+        super().__init__(message)
+        self.users = users
 
 
 class BadArchive(LayertoolError):

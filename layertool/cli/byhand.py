@@ -166,7 +166,7 @@ def _mount_image(image_name: str, at: Path, *, rw: bool, driver: str) -> None:
     from layertool.cli.containers import create
     from layertool.sandbox import mounts
     from layertool.sandbox.spec import RunFlags
-    from layertool.sandbox.state import State
+    from layertool.sandbox.state import State, now
     from layertool.store import Store
 
     store = Store.open()
@@ -178,7 +178,7 @@ def _mount_image(image_name: str, at: Path, *, rw: bool, driver: str) -> None:
         container.remove()
         raise
     target = str(mounts.resolved(at))
-    State(status="mounted", mountpoint=target, driver=used).save(container.dir)
+    State(status="mounted", started=now(), mountpoint=target, driver=used).save(container.dir)
     mounts.remember(
         mounts.Record(
             target=target,

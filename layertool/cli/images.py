@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from layertool.errors import Ambiguous, LayertoolError, NotFound
+from layertool.errors import Ambiguous, Conflict, InUse, LayertoolError, NotFound
 
 if TYPE_CHECKING:
     from layertool.oci.names import Reference
@@ -404,7 +404,10 @@ def tag(
 def rmi(
     names: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Names or ids.")],
     force: Annotated[
-        bool, typer.Option("-f", "--force", help="All names of an image given by its id.")
+        bool,
+        typer.Option(
+            "-f", "--force", help="All names of an id; of an image in use, which itself stays."
+        ),
     ] = False,
 ) -> None:
     """Remove names, and with its last name the image and what only it had.
@@ -417,7 +420,23 @@ def rmi(
     store = Store.open()
 
     def act(name: str) -> None:
-        for line in store.remove_image(name, force=force):
+        try:
+            lines = store.remove_image(name, force=force)
+        except InUse as error:
+            raise Conflict(f"{error}: {_how_to_free(store, error.users)}") from None
+        for line in lines:
             print(line)
 
     for_each(names, act)
+
+
+def _how_to_free(store: Store, users: Sequence[str]) -> str:
+    """What to do about the containers that use an image."""
+    from layertool.sandbox import lifecycle
+
+    found = [lifecycle.summary(store.container(name)) for name in users]
+    mounted = [str(each.mountpoint) for each in found if each.state == "mounted"]
+    others = [each.name for each in found if each.state != "mounted"]
+    ways = [f"layertool umount {' '.join(mounted)}"] if mounted else []
+    ways += [f"layertool rm {' '.join(others)}"] if others else []
+    return f"first {' and '.join(ways)}, or take only its name away with rmi --force"

@@ -8,10 +8,11 @@ import signal
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from layertool.errors import Conflict, LayertoolError, UsageError
-from layertool.sandbox import namespaces
+from layertool.sandbox import mounts, namespaces
 from layertool.sandbox.running import payload_pid, signal_payload
 from layertool.sandbox.spec import ContainerSpec
 from layertool.sandbox.state import State
@@ -44,7 +45,7 @@ class Summary:
 def summary(container: Container) -> Summary:
     """What `ps` tells of a container."""
     spec = ContainerSpec.from_dict(container.config)
-    state = State.load(container.dir, running=container.running)
+    state = _state(container)
     return Summary(
         id=container.id,
         name=container.name,
@@ -58,6 +59,18 @@ def summary(container: Container) -> Summary:
         labels=spec.labels,
         mountpoint=state.mountpoint,
     )
+
+
+def _state(container: Container) -> State:
+    """The state, true also after a crash or a reboot."""
+    state = State.load(container.dir, running=container.running)
+    if state.status == "mounted" and not _is_mounted(state):
+        return State(status="exited", exit_code=0, finished=state.started)
+    return state
+
+
+def _is_mounted(state: State) -> bool:
+    return state.mountpoint is not None and mounts.find(Path(state.mountpoint)) is not None
 
 
 def _status(state: State) -> str:
@@ -175,7 +188,7 @@ def remove(container: Container, *, force: bool = False) -> None:
                 f"container {container.name} is running: stop it first, or use rm --force"
             )
         end(container)
-    state = State.load(container.dir, running=False)
+    state = _state(container)
     if state.status == "mounted":
         raise Conflict(
             f"container {container.name} is mounted on {state.mountpoint}: umount it first"

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 
-from layertool.errors import Ambiguous, BadImage, Conflict, LayertoolError, NotFound
+from layertool.errors import Ambiguous, BadImage, Conflict, InUse, LayertoolError, NotFound
 from layertool.oci.digest import Digest
 from layertool.oci.model import ImageConfig, Manifest, parse_manifest
 from layertool.oci.names import Reference
@@ -164,8 +164,8 @@ class Images:
     def remove(self, text: str, *, force: bool) -> list[str]:
         """Take a name away, or the image when it was the last; docker's lines.
 
-        Raises `Conflict` for an image that a container needs, or, without `force`, for an id with
-        several names.
+        Without `force` it raises `InUse` for an image that a container needs, and `Conflict` for an
+        id with several names. With it all names go; what a container needs stays without a name.
         """
         digest, name = self.find(text)
         with self._database.transaction() as connection:
@@ -181,7 +181,10 @@ class Images:
             going = names if name is None else [key for key in names if key == _key(name)]
             last = len(going) == len(names)
             if last:
-                self._check_unused(connection, digest, text)
+                users = self._users(connection, digest)
+                if users and not (force and going):
+                    raise InUse(f"image {text} is used by {_containers(users)}", users)
+                last = not users
             lines = []
             for key in going:
                 connection.execute("DELETE FROM names WHERE name = ?", (key,))
@@ -194,15 +197,12 @@ class Images:
                 lines.append(f"Deleted: {identifier}")
         return lines
 
-    def _check_unused(self, connection: sqlite3.Connection, digest: str, text: str) -> None:
-        users = connection.execute(
+    def _users(self, connection: sqlite3.Connection, digest: str) -> list[str]:
+        """The names of the containers of an image."""
+        rows = connection.execute(
             "SELECT name FROM containers WHERE image = ? ORDER BY name", (digest,)
         ).fetchall()
-        if users:
-            names = ", ".join(row["name"] for row in users)
-            raise Conflict(
-                f"image {text} is used by container {names}: remove that first (layertool rm)"
-            )
+        return [str(row["name"]) for row in rows]
 
     def untag(self, name: Reference) -> None:
         """Take one name away; the image stays until gc. Raises `NotFound`."""
@@ -239,6 +239,10 @@ class Images:
 
 def _key(name: Reference) -> str:
     return str(Reference(name.domain, name.path, name.tag or "latest"))
+
+
+def _containers(names: Sequence[str]) -> str:
+    return f"container{'s' if len(names) > 1 else ''} {', '.join(names)}"
 
 
 def _familiar(key: str) -> str:

@@ -372,8 +372,45 @@ def test_mount_an_image(layertool: Program) -> None:
     assert read.stdout == "from the image\n", read.stderr
     refused = layertool("rmi", "box")
     assert refused.returncode == 1, "its layers are in use"
+    assert f"layertool umount {at}" in refused.stderr
     layertool.ok("umount", at)
     assert layertool.json("ps", "-a", "--json") == []
+
+
+@pytest.mark.mounted
+def test_a_mount_that_did_not_survive_a_reboot(layertool: Program) -> None:
+    """The mount and its record in /run are gone then, the container is not."""
+    at = layertool.room / "at"
+    at.mkdir()
+    os.chown(at, layertool.account.uid, layertool.account.gid)
+    layertool.ok("mount", "box", at)
+    for record in (layertool.room / "runtime", Path("/run/layertool")):
+        for path in record.rglob("*.json"):
+            if json.loads(path.read_text())["target"] == str(at):
+                path.unlink()
+    program = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+    subprocess.run([*program, str(at)], check=True)
+    (seen,) = layertool.json("ps", "-a", "--json")
+    assert seen["state"] == "exited"
+    layertool.ok("rm", seen["name"])
+
+
+def test_an_image_in_use(layertool: Program) -> None:
+    layertool.ok("run", "--name", "one", "box", "true")
+    refused = layertool("rmi", "box")
+    assert refused.returncode == 1
+    assert "box is used by container one: first layertool rm one, or" in refused.stderr
+    layertool.ok("run", "--name", "two", "box", "true")
+    assert (
+        "used by containers one, two: first layertool rm one two" in layertool("rmi", "box").stderr
+    )
+    assert layertool.ok("rmi", "--force", "box") == "Untagged: box:latest\n"
+    (image,) = layertool.json("images", "--json")
+    assert image["name"] == "<none>"
+    assert layertool("rmi", "--force", image["id"]).returncode == 1
+    assert layertool.ok("diff", "one") == ""
+    layertool.ok("rm", "one", "two")
+    assert layertool.ok("rmi", image["id"]) == f"Deleted: {image['id']}\n"
 
 
 @pytest.mark.mounted
