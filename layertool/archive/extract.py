@@ -12,42 +12,62 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import BinaryIO, Literal, NamedTuple
+from typing import BinaryIO, Literal, NamedTuple, Protocol
 
 from layertool.archive import headers, inside, whiteouts
 from layertool.archive.attributes import Attributes
 from layertool.archive.headers import Entry, shown
 from layertool.archive.index import IndexEntry, IndexWriter, Kind
 from layertool.archive.inside import Inside, Key
-from layertool.archive.limits import DEFAULT_LIMITS, Limits
+from layertool.archive.limits import DEFAULT_LIMITS, MAX_PATH, Limits
 from layertool.archive.owner import Owner
 from layertool.archive.reader import TarReader
 from layertool.errors import BadArchive
 from layertool.oci.digest import Digest
 
 Format = Literal["kernel", "aufs", "apply"]
+Paths = list[bytes]
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _ZEROS = bytes(1 << 20)
+_NO_TIME = 0  # of directories that no entry describes: the same tree each time it is unpacked
 _MAX_DEPTH = 256  # of a tree whose deleted parts are looked for; real ones reach about 60
 
 
-@dataclass(frozen=True, slots=True)
-class Extracted:
-    """What came out of an archive."""
+class Entries(Protocol):
+    """The entries of a layer, in order: those of an archive, or of a tree that becomes one."""
 
-    diff_id: Digest
-    """Of the whole uncompressed archive."""
-    entries: int
+    def __iter__(self) -> Iterator[Entry]: ...
+
+    def view(self, most: int) -> memoryview:
+        """Up to `most` bytes of the current entry's data that lie together in memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """What was made on disk."""
+
     bytes: int
     """Logical bytes of the files."""
-    size: int
-    """Bytes of the uncompressed archive."""
+    implicit: Paths = field(default_factory=list)
+    """The directories of a layer that its entries need and that no entry describes; b"" is the
+    root. What they look like is for the layers below to say."""
     warnings: list[str] = field(default_factory=list)
     """What could not be represented here, one line each."""
+
+
+@dataclass(frozen=True, slots=True)
+class Extracted(Placed):
+    """What came out of an archive."""
+
+    diff_id: Digest = field(kw_only=True)
+    """Of the whole uncompressed archive."""
+    entries: int = field(kw_only=True)
+    size: int = field(kw_only=True)
+    """Bytes of the uncompressed archive."""
 
 
 def extract_layer(
@@ -68,11 +88,34 @@ def extract_layer(
     directory holds a part of the layer: the caller removes it.
     """
     with TarReader(stream, limits) as reader:
-        extraction = _Extraction(reader, root_fd, format, limits, owner, index)
-        try:
-            return extraction.run()
-        finally:
-            extraction.close()
+        placed = place(
+            reader, root_fd, format=format, max_path=limits.path, owner=owner, index=index
+        )
+        return Extracted(
+            placed.bytes,
+            placed.implicit,
+            placed.warnings,
+            diff_id=reader.finish(),
+            entries=reader.entries,
+            size=reader.size,
+        )
+
+
+def place(
+    source: Entries,
+    root_fd: int,
+    *,
+    format: Format,
+    max_path: int = MAX_PATH,
+    owner: Owner = Owner.KEEP,
+    index: IndexWriter | None = None,
+) -> Placed:
+    """Make what the entries of a layer describe; the part of `extract_layer` after the archive."""
+    extraction = _Extraction(source, root_fd, format, max_path, owner, index)
+    try:
+        return extraction.run()
+    finally:
+        extraction.close()
 
 
 class _Directory(NamedTuple):
@@ -85,16 +128,16 @@ class _Directory(NamedTuple):
 class _Extraction:
     def __init__(
         self,
-        reader: TarReader,
+        source: Entries,
         root_fd: int,
         format: Format,
-        limits: Limits,
+        max_path: int,
         owner: Owner,
         index: IndexWriter | None,
     ) -> None:
-        self._reader = reader
+        self._source = source
         self._inside = Inside(root_fd)
-        self._limits = limits
+        self._max_path = max_path
         self._owner = owner
         self._index = index
         self._is_layer = format != "apply"
@@ -108,30 +151,28 @@ class _Extraction:
         # What this layer wrote, by identity of the parent: deletions spare it. In a layer
         # directory that is simply everything that exists.
         self._written: set[tuple[Key, bytes]] = set()
+        # Directories of a root file system with their time before this layer came, a way to each.
+        self._times: dict[Key, tuple[bytes, int]] = {}
+        self._timed: set[bytes] = set()
         self._bytes = 0
         self._warnings: dict[str, str] = {}
 
-    def run(self) -> Extracted:
-        for entry in self._reader:
+    def run(self) -> Placed:
+        for entry in self._source:
             try:
                 self._one(entry)
             except (OSError, BadArchive) as error:
                 raise _named(error, entry) from None
         self._delete()
+        self._finish_parents()
         self._finish_directories()
-        return Extracted(
-            diff_id=self._reader.finish(),
-            entries=self._reader.entries,
-            bytes=self._bytes,
-            size=self._reader.size,
-            warnings=list(self._warnings.values()),
-        )
+        return Placed(self._bytes, self._implicit(), list(self._warnings.values()))
 
     def close(self) -> None:
         self._inside.close()
 
     def _one(self, entry: Entry) -> None:
-        path = inside.clean(entry.name, self._limits.path)
+        path = inside.clean(entry.name, self._max_path)
         if not path:
             self._root(entry)
         elif whiteouts.PREFIX not in path or not self._is_marker(path, entry):
@@ -194,7 +235,7 @@ class _Extraction:
     def _directory(self, path: bytes, entry: Entry) -> None:
         # Owner only until the last pass sets the mode: its children must be writable meanwhile.
         parent, name = inside.split(path)
-        parent_fd, key = self._inside.directory(parent, create=True)
+        parent_fd, key = self._parent(parent)
         if not _is_directory(parent_fd, name):
             parent_fd, _ = self._make(path, _new_directory)
         else:
@@ -202,19 +243,21 @@ class _Extraction:
         info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
         if path in self._directories and self._index is not None:
             self._index.replaced(path)
-        self._directories[path] = _Directory((info.st_dev, info.st_ino), entry)
+        made = (info.st_dev, info.st_ino)
+        self._inside.made.pop(made, None)
+        self._directories[path] = _Directory(made, entry)
         self._record(path, entry)
 
     def _symlink(self, path: bytes, entry: Entry) -> None:
         target = entry.link
-        if not target or b"\0" in target or len(target) >= self._limits.path:
+        if not target or b"\0" in target or len(target) >= self._max_path:
             raise BadArchive(f"{shown(entry.name)}: symlink with a target that cannot be one")
         parent_fd, _ = self._make(path, lambda fd, name: os.symlink(target, name, dir_fd=fd))
         self._attributes.to_name(parent_fd, inside.split(path)[1], entry)
         self._record(path, entry, link=target)
 
     def _hardlink(self, path: bytes, entry: Entry) -> None:
-        target = inside.clean(entry.link, self._limits.path)
+        target = inside.clean(entry.link, self._max_path)
         if target == path or not target:
             raise BadArchive(f"{shown(entry.name)}: hard link to itself or to the root")
         source_path, source_name = inside.split(target)
@@ -278,7 +321,7 @@ class _Extraction:
         `create` must fail with EEXIST for whatever exists, and follow nothing.
         """
         parent, name = inside.split(path)
-        parent_fd, key = self._inside.directory(parent, create=True)
+        parent_fd, key = self._parent(parent)
         try:
             made = create(parent_fd, name)
         except FileExistsError:
@@ -292,6 +335,26 @@ class _Extraction:
         if not self._is_layer:
             self._written.add((key, name))
         return parent_fd, made or 0
+
+    def _parent(self, path: bytes) -> tuple[int, Key]:
+        """The directory to change something in, made if it is missing."""
+        if not self._is_layer and path not in self._timed:
+            self._remember_times(path)
+        return self._inside.directory(path, create=True)
+
+    def _remember_times(self, path: bytes) -> None:
+        """Of the directory and those above it, as far as they exist."""
+        parts = path.split(b"/") if path else []
+        for depth in range(len(parts) + 1):
+            above = b"/".join(parts[:depth])
+            if above in self._timed:
+                continue
+            try:
+                fd, key = self._inside.directory(above, create=False)
+            except BadArchive:
+                return
+            self._timed.add(above)
+            self._times.setdefault(key, (above, os.fstat(fd).st_mtime_ns))
 
     def _write(self, fd: int, entry: Entry) -> bytes:
         """Write the data; its SHA-256 when there is an index to keep it."""
@@ -311,7 +374,7 @@ class _Extraction:
 
     def _write_extent(self, fd: int, length: int, digest: hashlib._Hash | None) -> None:
         while length:
-            view = self._reader.view(length)
+            view = self._source.view(length)
             length -= len(view)
             if digest is not None:
                 digest.update(view)
@@ -322,11 +385,13 @@ class _Extraction:
         """Carry out, or mark, the deletions; none of them touches what this layer brought."""
         for path in self._whiteouts:
             parent, name = inside.split(path)
-            parent_fd, key = self._inside.directory(parent, create=True)
+            parent_fd, key = self._parent(parent)
             if self._is_layer:
-                if _is_directory(parent_fd, name):
+                made = _directory_key(parent_fd, name)
+                if made is not None:
                     # Deleted and made anew: a directory that shows nothing of the one below.
                     self._opaques[path] = None
+                    self._inside.made.pop(made, None)
                     continue
                 if not _exists(parent_fd, name):
                     self._markers.whiteout(parent_fd, name)
@@ -335,7 +400,7 @@ class _Extraction:
                 self._purge(parent_fd, key, name, 0)
                 self._inside.forget()
         for path in self._opaques:
-            directory_fd, key = self._inside.directory(path, create=True)
+            directory_fd, key = self._parent(path)
             if self._is_layer:
                 self._markers.opaque(directory_fd)
             else:
@@ -365,6 +430,22 @@ class _Extraction:
     def _purge_children(self, fd: int, key: Key, depth: int) -> None:
         for name in os.listdir(fd):
             self._purge(fd, key, os.fsencode(name), depth)
+
+    def _implicit(self) -> list[bytes]:
+        """Parents first."""
+        root = [] if b"" in self._directories else [b""]
+        return [*root, *sorted(self._inside.made.values())] if self._is_layer else []
+
+    def _finish_parents(self) -> None:
+        """Directories without an entry keep their time; those made for others have one for all."""
+        made = {key: (path, _NO_TIME) for key, path in self._inside.made.items()}
+        for key, (path, time) in (self._times | made).items():
+            try:
+                fd, found = self._inside.directory(path, create=False)
+            except BadArchive:
+                continue  # replaced by a later entry, or deleted
+            if found == key:
+                os.utime(fd, ns=(time, time))
 
     def _finish_directories(self) -> None:
         """Deepest first: a parent may get a mode that keeps us out of it."""
@@ -429,11 +510,16 @@ def _exists(parent_fd: int, name: bytes) -> bool:
 
 
 def _is_directory(parent_fd: int, name: bytes) -> bool:
+    return _directory_key(parent_fd, name) is not None
+
+
+def _directory_key(parent_fd: int, name: bytes) -> Key | None:
+    """None for what is no directory, or does not exist."""
     try:
         info = os.stat(name, dir_fd=parent_fd, follow_symlinks=False)
     except FileNotFoundError:
-        return False
-    return stat.S_ISDIR(info.st_mode)
+        return None
+    return (info.st_dev, info.st_ino) if stat.S_ISDIR(info.st_mode) else None
 
 
 def _hash_hole(digest: hashlib._Hash | None, length: int) -> None:

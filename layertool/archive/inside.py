@@ -55,6 +55,8 @@ class Inside:
         self._key = _key(fd)
         self._cache: OrderedDict[bytes, tuple[int, Key]] = OrderedDict()
         self._openat2 = True
+        self.made: dict[Key, bytes] = {}
+        """The directories that `create` made, with their real paths; removed ones stay listed."""
 
     def close(self) -> None:
         """Close what is cached."""
@@ -97,7 +99,7 @@ class Inside:
             elif error.errno not in (errno.EXDEV, errno.EAGAIN):
                 raise _not_walkable(path, error) from None
         try:
-            return _Walk(self.fd, create).to(path)
+            return _Walk(self.fd, self.made if create else None).to(path)
         except OSError as error:
             raise _not_walkable(path, error) from None
 
@@ -105,12 +107,14 @@ class Inside:
 class _Walk:
     """The same resolution, component by component; also makes what is missing.
 
-    Holds an open descriptor for each level, so that `..` means where one came from.
+    Holds an open descriptor for each level, so that `..` means where one came from. `made` takes
+    the directories it makes; None: it makes none.
     """
 
-    def __init__(self, root: int, create: bool) -> None:
+    def __init__(self, root: int, made: dict[Key, bytes] | None) -> None:
         self._levels = [os.dup(root)]
-        self._create = create
+        self._names: list[bytes] = []
+        self._made = made
         self._links = 0
 
     def to(self, path: bytes) -> int:
@@ -126,14 +130,14 @@ class _Walk:
         # Components still to go, last first, and whether a missing one may be made: not those of
         # a link's target. A packer writes files under real paths, so no honest archive needs the
         # place that a link to nowhere points to.
-        pending = [(part, self._create) for part in reversed(path.split(b"/"))]
+        pending = [(part, True) for part in reversed(path.split(b"/"))]
         while pending:
             component, create = pending.pop()
             if component in (b"", b"."):
                 continue
             if component == b"..":
-                if len(self._levels) > 1:
-                    os.close(self._levels.pop())
+                if self._names:
+                    self._up()
                 continue
             target = self._enter(component, create)
             if target is None:
@@ -142,22 +146,31 @@ class _Walk:
             if self._links > _MAX_LINKS:
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             if target.startswith(b"/"):
-                while len(self._levels) > 1:
-                    os.close(self._levels.pop())
+                while self._names:
+                    self._up()
             pending += [(part, False) for part in reversed(target.split(b"/"))]
+
+    def _down(self, component: bytes) -> None:
+        self._levels.append(os.open(component, _DIRECTORY, dir_fd=self._levels[-1]))
+        self._names.append(component)
+
+    def _up(self) -> None:
+        os.close(self._levels.pop())
+        self._names.pop()
 
     def _enter(self, component: bytes, create: bool) -> bytes | None:
         """Go one level down; the target instead when the component is a symlink."""
         here = self._levels[-1]
         try:
-            self._levels.append(os.open(component, _DIRECTORY, dir_fd=here))
+            self._down(component)
             return None
         except FileNotFoundError:
-            if not create:
+            if self._made is None or not create:
                 raise
             os.mkdir(component, 0o755, dir_fd=here)
-            self._levels.append(os.open(component, _DIRECTORY, dir_fd=here))
+            self._down(component)
             os.fchmod(self._levels[-1], 0o755)
+            self._made[_key(self._levels[-1])] = b"/".join(self._names)
             return None
         except OSError as error:
             # Linux reports a symlink opened with O_DIRECTORY|O_NOFOLLOW as ENOTDIR.

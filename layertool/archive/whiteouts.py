@@ -11,6 +11,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Mapping
 from typing import Protocol
 
 PREFIX = b".wh."
@@ -22,6 +23,9 @@ TRUSTED = b"trusted.overlay."
 USER = b"user.overlay."
 FAMILIES = (TRUSTED, USER)
 FUSE_OVERLAYFS = b"user.fuseoverlayfs."
+# Another value hides nothing: "deletions in this directory are marked by xattr".
+_OPAQUE = b"y"
+_NO_XATTRS = (errno.EOPNOTSUPP, errno.ENOSYS, errno.EPERM)
 _CANNOT = (errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.EINVAL)
 
 
@@ -79,12 +83,37 @@ class KernelMarkers:
         # Only root of the machine may write trusted.*; overlayfs reads user.* with `userxattr`.
         for family in FAMILIES:
             try:
-                os.setxattr(directory_fd, family + b"opaque", b"y")
+                os.setxattr(directory_fd, family + b"opaque", _OPAQUE)
                 return
             except OSError as error:
                 if error.errno not in _CANNOT:
                     raise
         self._fallback.opaque(directory_fd)
+
+
+def read_xattrs(target: int | bytes) -> dict[bytes, bytes]:
+    """All extended attributes of an open file, or of a path without following it."""
+    follow = isinstance(target, int)
+    try:
+        names = os.listxattr(target, follow_symlinks=follow)
+    except OSError as error:
+        if error.errno in _NO_XATTRS:
+            return {}
+        raise
+    return {os.fsencode(name): os.getxattr(target, name, follow_symlinks=follow) for name in names}
+
+
+def private_value(xattrs: Mapping[bytes, bytes], name: bytes) -> bytes | None:
+    """The value of an overlay's private attribute, whichever family wrote it."""
+    for family in (*FAMILIES, FUSE_OVERLAYFS):
+        if family + name in xattrs:
+            return xattrs[family + name]
+    return None
+
+
+def is_opaque(directory_fd: int) -> bool:
+    """Whether an attribute marks the directory as hiding what is below it."""
+    return private_value(read_xattrs(directory_fd), b"opaque") == _OPAQUE
 
 
 def escape(name: bytes) -> bytes:

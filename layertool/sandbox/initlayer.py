@@ -9,7 +9,6 @@ copied up like any other, and shows.
 
 from __future__ import annotations
 
-import errno
 import os
 import posixpath
 import shutil
@@ -19,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
 
+from layertool.archive.directories import copy_attributes
 from layertool.errors import LayertoolError
 from layertool.sandbox import hostfiles, lookup
 from layertool.sandbox.process import FAILED, Bind, Network, Tmpfs
@@ -228,20 +228,3 @@ def _read_link(holder: lookup.Found, name: bytes) -> str:
         except FileNotFoundError:
             continue
     raise FileNotFoundError(os.fsdecode(name))
-
-
-def copy_attributes(source_fd: int, to: Path) -> None:
-    """Owner, mode and extended attributes; the union's own attributes are not for copying.
-
-    An owner that has no number in our user namespace is left out: we could not name it.
-    """
-    info = os.fstat(source_fd)
-    try:
-        os.chown(to, info.st_uid, info.st_gid)
-    except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.EPERM):
-            raise
-    os.chmod(to, stat.S_IMODE(info.st_mode))
-    for name in os.listxattr(source_fd):
-        if ".overlay." not in name and not name.startswith("user.fuseoverlayfs."):
-            os.setxattr(to, name, os.getxattr(source_fd, name))

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal
 
+from layertool.archive.directories import copy_attributes
 from layertool.errors import LayertoolError
 from layertool.sandbox import initlayer, linux, namespaces, overlay, runtime
 from layertool.sandbox.initlayer import InitLayer
@@ -70,7 +71,7 @@ def dress_as_root(upper: Path, top: Path) -> None:
         return
     fd = os.open(top, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        initlayer.copy_attributes(fd, upper)
+        copy_attributes(fd, upper)
     finally:
         os.close(fd)
 

@@ -10,12 +10,11 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
-from layertool.archive import Compression, IndexEntry, Limits
 from layertool.errors import BadImage, NotFound
 from layertool.oci.digest import Digest
 from layertool.oci.model import Descriptor, ImageConfig, Manifest, parse_manifest
@@ -29,6 +28,9 @@ from layertool.store.layers import Layers
 from layertool.store.layout import Layout, default_root
 from layertool.store.locks import Scratch, locked
 from layertool.store.records import Freed, Image, NewLayer, Problem, Sizes, Summary, Usage
+
+if TYPE_CHECKING:
+    from layertool.archive import IndexEntry, Limits
 
 __all__ = [
     "Container",
@@ -162,22 +164,9 @@ class Store:
                 return
             self._layers.put(stream, expect, diff_id, keep_blob=keep_blob, limits=limits)
 
-    def commit_layer(
-        self,
-        upper: Path,
-        *,
-        compression: Compression = Compression.GZIP,
-        epoch: int | None = None,
-        exclude: Callable[[bytes], bool] | None = None,
-    ) -> NewLayer:
-        """Pack an upper (or a whole tree) into a new layer."""
-        return self._layers.commit(
-            upper,
-            compression=compression,
-            epoch=epoch,
-            exclude=exclude,
-            protect=self._protect,
-        )
+    def commit_layer(self, upper: Path, *, epoch: int | None = None) -> NewLayer:
+        """Pack an upper (or a whole tree) into a new layer; no time in it is later than `epoch`."""
+        return self._layers.commit(upper, epoch=epoch, protect=self._protect)
 
     # -- images
 
@@ -202,6 +191,7 @@ class Store:
             # First of all, so that no gc takes a layer between the check and the row.
             lease.add(*parsed_config.rootfs.diff_ids, *(layer.digest for layer in parsed.layers))
             self._check(parsed, parsed_config)
+            self._layers.settle(parsed_config.rootfs.diff_ids)
             self.put_blob(config, parsed.config)
             self.put_blob(manifest)
             with (

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from layertool.store.database import Database
-from layertool.store.fsck import Fsck
 from layertool.store.layers import Layers
 from layertool.store.layout import Layout
 from layertool.store.locks import Scratch, is_held, locked
@@ -159,6 +158,8 @@ class Care:
 
     def fsck(self, *, repair: bool) -> list[Problem]:
         """Check all content; with `repair` mend or drop what is damaged."""
+        from layertool.store.fsck import Fsck  # reads archives, which nothing else here does
+
         check = Fsck(self._layout, self._database, self._scratch, self._layers, repair=repair)
         return check.run()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from layertool.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 _BUSY_SECONDS = 30.0
 
 _SCHEMA = """
@@ -81,6 +81,13 @@ CREATE TABLE cache (             -- build steps: key -> the layer and config the
 ) WITHOUT ROWID;
 CREATE INDEX cache_step ON cache (step, used);
 """
+_SINCE_2 = """
+CREATE TABLE implicit (          -- directories of a layer that wait for the layers below
+    diff_id TEXT NOT NULL REFERENCES layers ON DELETE CASCADE,
+    path BLOB NOT NULL,
+    PRIMARY KEY (diff_id, path)
+) WITHOUT ROWID
+"""
 
 # WAL shares memory between processes, which network file systems do not offer.
 _NETWORK_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "fuse.sshfs"})
@@ -140,9 +147,11 @@ class Database:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        version = _version(connection)
         if version == 0:
-            self._create(connection)
+            connection.execute(f"PRAGMA journal_mode = {self._journal_mode()}")
+        if version in (0, 1):
+            _upgrade(connection)
         elif version != VERSION:
             connection.close()
             raise StoreError(
@@ -151,17 +160,23 @@ class Database:
             )
         return connection
 
-    def _create(self, connection: sqlite3.Connection) -> None:
-        connection.execute(f"PRAGMA journal_mode = {self._journal_mode()}")
-        connection.execute("BEGIN IMMEDIATE")
-        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:
-            for statement in _SCHEMA.split(";\n"):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {VERSION}")
-        connection.execute("COMMIT")
-
     def _journal_mode(self) -> str:
         return "DELETE" if _filesystem(self._path.parent) in _NETWORK_FILESYSTEMS else "WAL"
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _upgrade(connection: sqlite3.Connection) -> None:
+    """Bring a new database, or one of an older layertool, to this version's tables."""
+    connection.execute("BEGIN IMMEDIATE")
+    version = _version(connection)  # another process may have been faster
+    statements = _SCHEMA.split(";\n") if version == 0 else []
+    for statement in [*statements, _SINCE_2] if version < VERSION else []:
+        connection.execute(statement)
+    connection.execute(f"PRAGMA user_version = {VERSION}")
+    connection.execute("COMMIT")
 
 
 def _filesystem(path: Path) -> str:

@@ -7,6 +7,7 @@ is dropped with all that needs it, so that a pull or an import brings it back.
 from __future__ import annotations
 
 import os
+from itertools import groupby
 
 from layertool.errors import LayertoolError, StoreError
 from layertool.oci.digest import Digest
@@ -54,6 +55,7 @@ class Fsck:
             self._check_image(row["digest"], row["id"])
         if self._repair:
             self._forget_lost_layers()
+            self._settle_layers()
         return self._problems
 
     def _found(self, subject: str, digest: str, what: str, repaired: str) -> None:
@@ -151,6 +153,16 @@ class Fsck:
                     "(SELECT 1 FROM image_layers WHERE diff_id = ?1)",
                     (digest,),
                 )
+
+    def _settle_layers(self) -> None:
+        """What was unpacked again takes after the layers below, as when its image was stored."""
+        rows = self._database.query(
+            "SELECT image, diff_id FROM image_layers JOIN images ON images.digest = image "
+            "WHERE image IN (SELECT image FROM image_layers JOIN implicit USING (diff_id)) "
+            "ORDER BY added, image, position"
+        )
+        for _, layers in groupby(rows, key=lambda row: str(row["image"])):
+            self._layers.settle([Digest(row["diff_id"]) for row in layers])
 
     # -- images
 

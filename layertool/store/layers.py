@@ -10,22 +10,13 @@ import errno
 import hashlib
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from layertool.archive import (
-    Compression,
-    IndexEntry,
-    IndexWriter,
-    Limits,
-    default_owner,
-    extract_layer,
-    open_decompressor,
-    pack_layer,
-)
-from layertool.archive.index import read_index
+from layertool import archive
 from layertool.errors import BadDigest, NotFound, StoreError
 from layertool.oci import media
 from layertool.oci.digest import Digest
@@ -37,11 +28,19 @@ from layertool.store.locks import Scratch, locked
 from layertool.store.records import NewLayer
 from layertool.store.trees import disk_usage, sync_directory, sync_filesystem
 
-_MEDIA = {
-    Compression.NONE: media.OCI_LAYER,
-    Compression.GZIP: media.OCI_LAYER_GZIP,
-    Compression.ZSTD: media.OCI_LAYER_ZSTD,
-}
+if TYPE_CHECKING:
+    from layertool.archive import IndexEntry, IndexWriter, Limits, Packed, Placed
+
+
+@dataclass(frozen=True, slots=True)
+class _Unpacked:
+    """A layer's tree, not yet published. `implicit` directories wait for the layers below."""
+
+    diff_id: Digest
+    implicit: Sequence[bytes]
+    entries: int
+    size: int
+    """Logical bytes of the files."""
 
 
 class Layers:
@@ -67,7 +66,7 @@ class Layers:
         """Have it known that the blob, which is here, is the layer. Raises `BadDigest`."""
         found = hashlib.sha256()
         with open_blob(self._layout.blob(descriptor.digest), descriptor.digest) as file:
-            stream = open_decompressor(file)
+            stream = archive.open_decompressor(file)
             while data := stream.read(CHUNK):
                 found.update(data)
         if found.hexdigest() != diff_id.hex:
@@ -90,7 +89,7 @@ class Layers:
         except FileNotFoundError:
             raise NotFound(f"layer {diff_id} has no index: run layertool fsck --repair") from None
         with file:
-            yield from read_index(file)
+            yield from archive.read_index(file)
 
     def put(
         self,
@@ -116,43 +115,37 @@ class Layers:
             reader = VerifyingReader(stream, expect.size, writer.file if writer else None)
             tree = room / "layer"
             tree.mkdir()
-            found = self._unpack(cast(BinaryIO, reader), tree, limits or Limits())
+            unpacked = self._unpack(cast(BinaryIO, reader), tree, limits or archive.Limits())
             reader.finish(expect)
-            if found != diff_id:
-                raise BadDigest.mismatch(f"layer {expect.digest}: diffID", diff_id, found)
-            self._publish(tree, writer, expect, diff_id)
-
-    def _unpack(self, stream: BinaryIO, tree: Path, limits: Limits) -> Digest:
-        """Unpack into `tree`/diff with its index beside it; the diffID."""
-        (tree / "diff").mkdir(mode=0o755)
-        root_fd = os.open(tree / "diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            with open(tree / "index", "w+b") as file:
-                index = IndexWriter(file)
-                done = extract_layer(
-                    stream,
-                    root_fd,
-                    format="kernel",
-                    owner=default_owner(),
-                    index=index,
-                    limits=limits,
+            if unpacked.diff_id != diff_id:
+                raise BadDigest.mismatch(
+                    f"layer {expect.digest}: diffID", diff_id, unpacked.diff_id
                 )
-                index.close()
-        finally:
-            os.close(root_fd)
-        (tree / "meta").write_text(f"bytes {done.bytes}\nentries {done.entries}\n")
-        return done.diff_id
+            self._publish(tree, writer, expect, unpacked)
+
+    def _unpack(self, stream: BinaryIO, tree: Path, limits: Limits) -> _Unpacked:
+        """Unpack into `tree`/diff with its index beside it."""
+        with _new_tree(tree) as (root_fd, index):
+            done = archive.extract_layer(
+                stream,
+                root_fd,
+                format="kernel",
+                owner=archive.default_owner(),
+                index=index,
+                limits=limits,
+            )
+        return _Unpacked(done.diff_id, done.implicit, done.entries, done.bytes)
 
     def _publish(
-        self, tree: Path, writer: BlobWriter | None, descriptor: Descriptor, diff_id: Digest
+        self, tree: Path, writer: BlobWriter | None, descriptor: Descriptor, layer: _Unpacked
     ) -> None:
-        meta = dict(line.split() for line in (tree / "meta").read_text().splitlines())
+        (tree / "meta").write_text(f"bytes {layer.size}\nentries {layer.entries}\n")
         disk = disk_usage(tree)
         sync_filesystem(tree)
         with locked(self._layout.lock("store"), shared=True):
             if writer is not None:
                 writer.publish(self._layout.blob(descriptor.digest))
-            self._place(tree, self._layout.layer(diff_id))
+            self._place(tree, self._layout.layer(layer.diff_id))
             with self._database.transaction() as connection:
                 if writer is not None:
                     size = os.stat(self._layout.blob(descriptor.digest)).st_blocks * 512
@@ -162,9 +155,38 @@ class Layers:
                     )
                 connection.execute(
                     "INSERT OR IGNORE INTO layers VALUES (?, ?, ?, ?)",
-                    (diff_id, int(meta["bytes"]), int(meta["entries"]), disk),
+                    (layer.diff_id, layer.size, layer.entries, disk),
                 )
-                _pair(connection, diff_id, descriptor)
+                _pair(connection, layer.diff_id, descriptor)
+                connection.executemany(
+                    "INSERT OR IGNORE INTO implicit VALUES (?, ?)",
+                    [(layer.diff_id, path) for path in layer.implicit],
+                )
+
+    def settle(self, diff_ids: Sequence[Digest]) -> None:
+        """Have directories that layers do not describe take after the layers below, base first.
+
+        Done once for each layer, by the first image that has it, before anything uses the layer:
+        the same layer on another base keeps what it got.
+        """
+        from layertool.store.parents import inherit  # reads marks of layers, as `archive` does
+
+        for number, diff_id in enumerate(diff_ids):
+            if not self._implicit(diff_id):
+                continue
+            with locked(self._layout.lock(f"layer-{diff_id.hex}")):
+                paths = self._implicit(diff_id)
+                below = [self.dir(each) for each in reversed(diff_ids[:number])]
+                grown = inherit(self.dir(diff_id), below, paths)
+                with self._database.transaction() as connection:
+                    connection.execute("DELETE FROM implicit WHERE diff_id = ?", (diff_id,))
+                    connection.execute(
+                        "UPDATE layers SET disk = disk + ? WHERE diff_id = ?", (grown, diff_id)
+                    )
+
+    def _implicit(self, diff_id: Digest) -> list[bytes]:
+        rows = self._database.query("SELECT path FROM implicit WHERE diff_id = ?", (diff_id,))
+        return [bytes(row["path"]) for row in rows]
 
     def _place(self, tree: Path, target: Path) -> None:
         """One rename; whoever comes second finds the same content there and drops its own."""
@@ -177,35 +199,61 @@ class Layers:
         sync_directory(target.parent)
 
     def commit(
-        self,
-        upper: Path,
-        *,
-        compression: Compression,
-        epoch: int | None,
-        exclude: Callable[[bytes], bool] | None,
-        protect: Callable[[str, str], None],
+        self, upper: Path, *, epoch: int | None, protect: Callable[[str, str], None]
     ) -> NewLayer:
-        """Pack an upper into a layer of the store: blob, tree and index.
+        """Make an upper a layer of the store: blob, tree and index in one pass over its files.
 
-        `protect` is called with digest and diffID before they exist for others.
+        `protect` is called with digest and diffID before they exist for others. The upper stays as
+        it is: a container goes on using it, and its files may have finer times than a layer.
         """
         with _space(self._layout.root), self._scratch.workspace("commit") as room:
-            blob = room / "blob"
-            root_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            writer = BlobWriter(room / "blob")
             try:
-                with open(blob, "w+b") as out:
-                    packed = pack_layer(
-                        root_fd, out, compression=compression, epoch=epoch, exclude=exclude
-                    )
+                tree = room / "layer"
+                tree.mkdir()
+                packed, placed = self._copy(upper, writer, tree, epoch)
+                protect(packed.digest, packed.diff_id)
+                descriptor = Descriptor(
+                    mediaType=media.OCI_LAYER_GZIP, digest=packed.digest, size=packed.size
+                )
+                # The root has no entry when it is plain: then that is what it is, not unknown.
+                implicit = [path for path in placed.implicit if path]
+                layer = _Unpacked(packed.diff_id, implicit, packed.entries, packed.bytes)
+                self._publish(tree, writer, descriptor, layer)
             finally:
-                os.close(root_fd)
-            descriptor = Descriptor(
-                mediaType=_MEDIA[compression], digest=packed.digest, size=packed.size
-            )
-            protect(packed.digest, packed.diff_id)
-            with open(blob, "rb") as stream:
-                self.put(stream, descriptor, packed.diff_id, keep_blob=True, limits=None)
-            return NewLayer(descriptor, packed.diff_id, packed.bytes)
+                writer.close()
+        return NewLayer(descriptor, packed.diff_id, packed.bytes)
+
+    def _copy(
+        self, upper: Path, writer: BlobWriter, tree: Path, epoch: int | None
+    ) -> tuple[Packed, Placed]:
+        upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            with _new_tree(tree) as (root_fd, index):
+                return archive.copy_layer(
+                    upper_fd,
+                    writer.file,
+                    root_fd,
+                    epoch=epoch,
+                    owner=archive.default_owner(),
+                    index=index,
+                )
+        finally:
+            os.close(upper_fd)
+
+
+@contextmanager
+def _new_tree(tree: Path) -> Iterator[tuple[int, IndexWriter]]:
+    """An empty `tree`/diff, open, and the index beside it, closed at the end."""
+    (tree / "diff").mkdir(mode=0o755)
+    root_fd = os.open(tree / "diff", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with open(tree / "index", "w+b") as file:
+            index = archive.IndexWriter(file)
+            yield root_fd, index
+            index.close()
+    finally:
+        os.close(root_fd)
 
 
 def _pair(connection: sqlite3.Connection, diff_id: Digest, descriptor: Descriptor) -> None:

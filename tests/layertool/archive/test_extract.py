@@ -308,3 +308,41 @@ def test_without_openat2_the_walk_gives_the_same(
     seen = [look(tmp_path / name) for name in ("fast", "walk")]
     seconds = {path: tree._replace(seconds=0) for path, tree in seen[0].items()}
     assert seconds == {path: tree._replace(seconds=0) for path, tree in seen[1].items()}
+
+
+def test_names_the_directories_that_no_entry_describes(tmp_path: Path) -> None:
+    data = tar(
+        member(b"a/b/file"),
+        directory(b"a"),
+        member(b"c/d/.wh.gone"),
+        directory(b"link-to"),
+        symlink(b"link", b"link-to"),
+        member(b"link/e/file"),
+        member(b"f/new/file"),
+        member(b".wh.f"),
+    )
+    done, _ = extract(data, tmp_path)
+    # `f` was deleted and made anew, so nothing below has a say in it; its child is new with it.
+    assert done.implicit == [b"", b"a/b", b"c", b"c/d", b"f/new", b"link-to/e"]
+    for path in done.implicit[1:]:
+        info = (tmp_path / os.fsdecode(path)).stat()
+        assert (info.st_mode & 0o7777, info.st_mtime_ns) == (0o755, 0)
+    assert extract(tar(directory(b"./")), tmp_path / "described")[0].implicit == []
+
+
+def test_onto_a_root_file_system_parents_stay_as_they_are(tmp_path: Path) -> None:
+    (tmp_path / "usr/lib/empty").mkdir(parents=True)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (tmp_path / "usr/gone").touch()
+    for path in ("usr/lib/empty", "usr/lib", "usr", "."):
+        (tmp_path / path).chmod(0o700)
+        os.utime(tmp_path / path, (5, 5))
+    data = tar(
+        member(b"lib/new"), member(b"usr/.wh.gone"), member(b"usr/lib/made/file"), member(b"top")
+    )
+    done, _ = extract(data, tmp_path, "apply")
+    assert done.implicit == []
+    for path in ("usr/lib/empty", "usr/lib", "usr", "."):
+        info = (tmp_path / path).stat()
+        assert (info.st_mode & 0o7777, info.st_mtime) == (0o700, 5), path
+    assert (tmp_path / "usr/lib/made").stat().st_mtime == 0

@@ -14,11 +14,9 @@ import pytest
 
 from layertool.archive import (
     Compression,
-    IndexWriter,
     Packed,
     open_decompressor,
     pack_layer,
-    read_index,
 )
 from layertool.errors import Unsupported
 
@@ -242,13 +240,6 @@ def test_sockets_are_left_out_and_told(tmp_path: Path) -> None:
     assert len(done.warnings) == 1 and "s: is a socket" in done.warnings[0]
 
 
-def test_exclude_takes_out_what_is_below_too(tmp_path: Path) -> None:
-    (tmp_path / "a/b").mkdir(parents=True)
-    (tmp_path / "a/b/c").touch()
-    (tmp_path / "k").touch()
-    assert _names(pack(tmp_path, exclude=lambda path: path == b"a/b")[1]) == ["a", "k"]
-
-
 def _redirect(root: Path) -> None:
     (root / "bad").mkdir()
     os.setxattr(root / "bad", "trusted.overlay.redirect", b"old")
@@ -275,20 +266,6 @@ def test_what_a_layer_cannot_express_is_refused(
     make(tmp_path)
     with pytest.raises(Unsupported, match="bad"):
         pack(tmp_path, whole_tree=whole)
-
-
-def test_index_is_that_of_the_layer(tmp_path: Path) -> None:
-    _kernel(tmp_path)
-    file = io.BytesIO()
-    index = IndexWriter(file)
-    pack(tmp_path, index=index)
-    index.close()
-    file.seek(0)
-    found = {(entry.path, entry.type): entry for entry in read_index(file)}
-    assert sorted(found) == [
-        (b"d", "d"), (b"d/f", "f"), (b"d/gone", "w"), (b"d/o", "d"), (b"d/o", "o"), (b"zz", "w"),
-    ]  # fmt: skip
-    assert found[b"d/f", "f"].sha256 == hashlib.sha256(b"x").digest()
 
 
 def test_a_full_disk_is_an_error(tmp_path: Path) -> None:

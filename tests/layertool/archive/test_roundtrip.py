@@ -12,7 +12,14 @@ from archivetest.trees import Seen, look
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from layertool.archive import Compression, Packed, extract_layer, pack_layer
+from layertool.archive import (
+    Compression,
+    IndexWriter,
+    Packed,
+    copy_layer,
+    extract_layer,
+    pack_layer,
+)
 
 pytestmark = pytest.mark.needs("root")
 
@@ -142,13 +149,33 @@ def _pack(root: Path, compression: Compression) -> tuple[Packed, bytes]:
         os.close(fd)
 
 
-def _unpack(blob: bytes, root: Path, mode: str) -> None:
+def _unpack(blob: bytes, root: Path, mode: str) -> bytes:
+    """The index of what was unpacked."""
     root.mkdir()
+    file = io.BytesIO()
+    index = IndexWriter(file)
     fd = os.open(root, os.O_RDONLY)
     try:
-        extract_layer(io.BytesIO(blob), fd, format=mode)  # type: ignore[arg-type]
+        extract_layer(io.BytesIO(blob), fd, format=mode, index=index)  # type: ignore[arg-type]
     finally:
         os.close(fd)
+    index.close()
+    return file.getvalue()
+
+
+def _copy(source: Path, root: Path, compression: Compression) -> tuple[Packed, bytes, bytes]:
+    """What `copy_layer` returns and writes: the blob, and the index."""
+    root.mkdir()
+    out, file = io.BytesIO(), io.BytesIO()
+    index = IndexWriter(file)
+    source_fd, fd = os.open(source, os.O_RDONLY), os.open(root, os.O_RDONLY)
+    try:
+        packed, _ = copy_layer(source_fd, out, fd, compression=compression, index=index)
+    finally:
+        os.close(source_fd)
+        os.close(fd)
+    index.close()
+    return packed, out.getvalue(), file.getvalue()
 
 
 @given(_trees, st.sampled_from([Compression.NONE, Compression.GZIP, Compression.ZSTD]))
@@ -161,9 +188,12 @@ def test_unpacking_what_was_packed_gives_the_tree(
         (room / "tree").mkdir()
         Planter().plant(os.fsencode(room / "tree"), nodes)
         packed, blob = _pack(room / "tree", compression)
-        _unpack(blob, room / "back", "kernel")
+        index = _unpack(blob, room / "back", "kernel")
         assert _normal(look(room / "back")) == _normal(look(room / "tree"))
         # And the layer of the copy is the same layer, also when it went through aufs style.
         assert _pack(room / "back", compression)[0] == packed
         _unpack(blob, room / "aufs", "aufs")
         assert _pack(room / "aufs", compression)[0] == packed
+        # Doing both at once is doing one after the other.
+        assert _copy(room / "tree", room / "copy", compression) == (packed, blob, index)
+        assert _normal(look(room / "copy")) == _normal(look(room / "back"))
