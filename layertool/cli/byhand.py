@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,6 +17,7 @@ from layertool.errors import LayertoolError, NotFound, UsageError
 if TYPE_CHECKING:
     from layertool.sandbox.doctor import Check
     from layertool.sandbox.mounts import Record
+    from layertool.store import Image, Store
 
 app = typer.Typer()
 
@@ -23,8 +26,11 @@ _LAYERS_HELP = "A layer directory; each further one lies on top of those before 
 
 @app.command(context_settings={"allow_interspersed_args": False})
 def chroot(
-    command: Annotated[list[str], typer.Argument(help="The command, after --.")],
-    layer: Annotated[list[Path], typer.Option("-l", "--layer", help=_LAYERS_HELP)],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[IMAGE] [--] [CMD…]", help="With -l no image is named."),
+    ] = None,
+    layer: Annotated[list[Path] | None, typer.Option("-l", "--layer", help=_LAYERS_HELP)] = None,
     upper: Annotated[
         Path | None, typer.Option(help="Directory for changes; without one all is read-only.")
     ] = None,
@@ -32,27 +38,33 @@ def chroot(
         Path | None, typer.Option(help="Work directory beside the upper (UPPER.work).")
     ] = None,
     env: Annotated[list[str] | None, typer.Option("-e", "--env", help="NAME=VALUE.")] = None,
-    workdir: Annotated[str, typer.Option("-w", "--workdir", help="Directory inside.")] = "/",
-    user: Annotated[str, typer.Option("-u", "--user", help="NAME or UID, with :GROUP.")] = "",
+    workdir: Annotated[
+        str | None, typer.Option("-w", "--workdir", help="Directory inside.")
+    ] = None,
+    user: Annotated[
+        str | None, typer.Option("-u", "--user", help="NAME or UID, with :GROUP.")
+    ] = None,
     volume: Annotated[
         list[str] | None, typer.Option("-v", "--volume", help="SOURCE:TARGET[:ro].")
     ] = None,
     network: Annotated[str, typer.Option(help="host or none.")] = "host",
     driver: Annotated[str, typer.Option(help="auto, kernel or fuse.")] = "auto",
 ) -> None:
-    """Run a command in a union of layer directories, isolated like a container; needs no store.
+    """Run a command in a union of layer directories, or of an image, isolated like a container.
 
-    With a terminal on both ends the command gets one of its own. The exit status is the command's.
+    No container is made of it: changes go to --upper. Layer directories need no store; an image
+    also gives its environment, working directory, user and command, as for `run`. With a terminal
+    on both ends the command gets one of its own. The exit status is the command's.
 
     Example: layertool chroot -l base -l app --upper up -- /bin/sh
     """
     from layertool.sandbox import enter, merged, runner
     from layertool.sandbox.spec import ContainerSpec, RunFlags
 
-    stack = _stack(layer)
+    stack = _Stack(_top_first(layer), words or ()) if layer else _stack_of_image(words or ())
     interactive = sys.stdin.isatty() and sys.stdout.isatty()
     flags = RunFlags(
-        command=command,
+        command=stack.command,
         env=env or (),
         workdir=workdir,
         user=user,
@@ -61,18 +73,53 @@ def chroot(
         tty=interactive,
         stdin=True,
     )
-    spec = ContainerSpec.from_image("", {}, flags)
-    enter()
-    with (
-        _work_directory(upper, work) as beside,
-        _mountpoint() as at,
-        merged(stack, upper, beside, at, driver, init=spec.init_layer()) as root,
-    ):
-        status = runner.run(root, spec.process())
+    spec = ContainerSpec.from_image("", stack.config, flags)
+    with stack.kept:
+        enter()
+        with (
+            _work_directory(upper, work) as beside,
+            _mountpoint() as at,
+            merged(stack.layers, upper, beside, at, driver, init=spec.init_layer()) as root,
+        ):
+            status = runner.run(root, spec.process())
     raise typer.Exit(status)
 
 
-def _stack(layers: Sequence[Path]) -> list[Path]:
+@dataclass(frozen=True)
+class _Stack:
+    """Layer directories, top first, and what is to run in them.
+
+    `config` is that of the image they come from, and `kept` the context in which they stay.
+    """
+
+    layers: Sequence[Path]
+    command: Sequence[str]
+    config: Mapping[str, Any] = field(default_factory=dict)
+    kept: AbstractContextManager[object] = field(default_factory=contextlib.nullcontext)
+
+
+def _stack_of_image(words: Sequence[str]) -> _Stack:
+    """`IMAGE [--] [CMD…]`."""
+    from layertool.cli.containers import run_config
+    from layertool.store import Store
+
+    if not words:
+        raise UsageError("chroot IMAGE [CMD…], or chroot -l LAYER… -- CMD…")
+    store = Store.open()
+    image = store.resolve(words[0])
+    command = words[2:] if words[1:2] == ["--"] else words[1:]
+    return _Stack(image.layer_dirs(), command, run_config(image), _kept(store, image))
+
+
+@contextlib.contextmanager
+def _kept(store: Store, image: Image) -> Iterator[None]:
+    """Meanwhile the layers stay, even if somebody removes the image."""
+    with store.lease() as lease:
+        lease.add(image.manifest_digest, *image.diff_ids)
+        yield
+
+
+def _top_first(layers: Sequence[Path]) -> list[Path]:
     """Given bottom first, as one builds; used top first, as one looks."""
     for path in layers:
         if not path.is_dir():
@@ -145,7 +192,7 @@ def _mount_layers(
 ) -> None:
     from layertool.sandbox import mounts
 
-    stack = _stack(layers)
+    stack = _top_first(layers)
     ours = mounts.work_beside(upper) if upper is not None and work is None else None
     work = work or ours
     used = mounts.mount(stack, upper, work, at, driver)

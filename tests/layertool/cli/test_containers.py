@@ -360,6 +360,27 @@ def test_bad_change(layertool: Program, change: str) -> None:
     assert layertool("inspect", "bad").returncode != 0
 
 
+def test_chroot_into_an_image(layertool: Program) -> None:
+    """As `run` would start it, but no container comes of it."""
+    assert layertool.ok("chroot", "box") == "default yes\n/data\n"
+    assert layertool.ok("chroot", "box", "--", "cat", "file") == "from the image\n"
+    assert layertool.ok("chroot", "-w", "/etc", "-e", "A=b", "box", "sh", "-c", "pwd; echo $A") == (
+        "/etc\nb\n"
+    )
+    assert layertool("chroot", "box", "touch", "x").returncode == 1
+    up = layertool.room / "up"
+    # The rmi is of another process, while this one is at work.
+    inside = layertool.start("chroot", "--upper", up, "box", "sh", "-c", "sleep 2; cat file > new")
+    wait_until(up.exists)
+    layertool.ok("rmi", "box")
+    layertool.ok("gc")
+    _, errors = inside.communicate(timeout=SECONDS)
+    assert inside.returncode == 0, errors
+    assert (up / "data/new").read_text() == "from the image\n"
+    assert layertool.json("ps", "-a", "--json") == []
+    assert layertool.json("images", "--json") == []
+
+
 @pytest.mark.mounted
 def test_mount_an_image(layertool: Program) -> None:
     at = layertool.room / "at"
