@@ -71,7 +71,6 @@ OWN: Layer = (
     file("ud/x", "in an upper directory"),
     directory("ue"),
 )
-EMPTIED: Layer = (directory("other"), whiteout("other/o"))
 
 
 @dataclass(frozen=True)
@@ -125,7 +124,8 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation("rename: lower directory", Rename("d", "new")),
     mutation("rename: lower directory to another parent", Rename("d", "pub/new")),
     mutation("rename: lower directory over an empty one", Rename("d", "empty")),
-    mutation("rename: lower directory over an emptied one", Rename("d", "other"), upper=EMPTIED),
+    mutation("rename: lower directory over an emptied one",
+             Unlink("other/o"), Rename("d", "other")),
     mutation("rename: lower directory onto a whiteout", Rename("other", "d"), upper=GONE),
     mutation("rename: upper directory", Rename("ud", "new"), upper=OWN),
     mutation("rename: upper directory onto a whiteout", Rename("ud", "d"), upper=OWN + GONE),
@@ -137,7 +137,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation("unlink: hard link", Unlink("h1")),
     mutation("unlink: symlink", Unlink("s")),
     mutation("rmdir: lower directory", Rmdir("empty")),
-    mutation("rmdir: emptied directory", Rmdir("other"), upper=EMPTIED),
+    mutation("rmdir: emptied directory", Unlink("other/o"), Rmdir("other")),
     mutation("rmdir: upper directory", Rmdir("ue"), upper=OWN),
     mutation("mkdir: new", Mkdir("new")),
     mutation("mkdir: over a whiteout", Mkdir("d"), upper=GONE),

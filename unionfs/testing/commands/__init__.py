@@ -6,10 +6,11 @@ answers the exit status. What is slow to import is imported inside `run`.
 
 from __future__ import annotations
 
-from unionfs.testing.commands import drivers, fuzz, load
+from unionfs.testing.commands import crash, drivers, fuzz, load
 from unionfs.testing.commands.common import Subcommands
 
 MODULES = (
+    crash,
     drivers,
     fuzz,
     load,
