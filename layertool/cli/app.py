@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer.core import TyperGroup
@@ -78,9 +79,56 @@ def command() -> Command:
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     )
     root.callback()(_global_options)
+    group = typer.main.get_command(root)
+    assert isinstance(group, TyperGroup)
+    group.commands = cast("MutableMapping[str, Command]", _Commands(_makers()))
+    return group
+
+
+class _Commands(Mapping[str, "Command"]):
+    """Commands by name, each made when it is first asked for.
+
+    To make one, typer looks into the types of a function: for all of them that takes longer than
+    most commands run.
+    """
+
+    def __init__(self, makers: Mapping[str, Callable[[], Command]]) -> None:
+        self._makers = makers
+        self._made: dict[str, Command] = {}
+
+    def __getitem__(self, name: str) -> Command:
+        if name not in self._made:
+            self._made[name] = self._makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._makers)
+
+    def __len__(self) -> int:
+        return len(self._makers)
+
+
+def _makers() -> dict[str, Callable[[], Command]]:
+    """What makes each command, and each group of commands, by name."""
+    makers: dict[str, Callable[[], Command]] = {}
     for module in _modules():
-        root.add_typer(module.app)
-    return typer.main.get_command(root)
+        for info in module.app.registered_commands:
+            name = info.name or typer.main.get_command_name(info.callback.__name__)
+            makers[name] = partial(
+                typer.main.get_command_from_info,
+                info,
+                pretty_exceptions_short=True,
+                rich_markup_mode=None,
+            )
+        for group in module.app.registered_groups:
+            makers[group.name] = partial(
+                typer.main.get_group_from_info,
+                group,
+                pretty_exceptions_short=True,
+                suggest_commands=True,
+                rich_markup_mode=None,
+            )
+    return makers
 
 
 def _modules() -> Iterator[ModuleType]:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import typer.main
 
 from layertool import cli
 from layertool.cli import main
@@ -49,6 +50,19 @@ def test_help_is_quick() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(seconds) < 0.15
+
+
+def test_only_the_command_that_runs_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    make = typer.main.get_command_from_info
+
+    def noted(info: Any, **options: Any) -> Any:
+        made.append(info.callback.__name__)
+        return make(info, **options)
+
+    monkeypatch.setattr(typer.main, "get_command_from_info", noted)
+    assert main(["doctor", "--help"]) == 0
+    assert made == ["doctor"]
 
 
 def test_start_imports_nothing_heavy() -> None:
