@@ -22,13 +22,14 @@ BASE = tempfile.mkdtemp(dir="/dev/shm" if os.path.ismount("/dev/shm") else "/var
 
 
 def mount(command, side, lowers):
-    """Mount the layers with a command in which {options} and {mountpoint} are filled in."""
+    """Mount the layers with a command in which {options}, {branches}, {mountpoint} are filled in."""
     upper, work, point = (f"{BASE}/{side}/{name}" for name in ("upper", "work", "mnt"))
     for path in (upper, work, point):
         os.makedirs(path, exist_ok=True)
     options = f"lowerdir={':'.join(lowers)},upperdir={upper},workdir={work}"
-    words = [word.format(options=options, mountpoint=point) for word in command]
-    subprocess.run(words, check=True)
+    branches = ":".join([f"{upper}=RW", *(f"{lower}=RO" for lower in lowers)])
+    values = {"options": options, "branches": branches, "mountpoint": point}
+    subprocess.run([word.format(**values) for word in command], check=True)
     return point
 
 
@@ -36,22 +37,54 @@ def unmount(point):
     subprocess.run(["umount", point], check=True)
 
 
+def leave(actor):
+    """Let go of what the operations left open, for it keeps the mount busy."""
+    for number in actor.fds.values():
+        os.close(number)
+    for area in actor.maps.values():
+        area.close()
+    for stream in actor.streams.values():
+        LIBC.closedir(stream)
+    for child in actor.children.values():
+        child.kill()
+        child.wait()
+    os.chdir("/")
+
+
 def show(path):
     """The tree below a path, one line an object."""
     for directory, names, files in sorted(os.walk(path)):
         for name in sorted(names + files):
             full = os.path.join(directory, name)
-            st = os.lstat(full)
-            print("   ", stat.filemode(st.st_mode), st.st_nlink, st.st_uid, st.st_gid,
-                  "-" if stat.S_ISDIR(st.st_mode) else st.st_size, os.path.relpath(full, path),
-                  os.listxattr(full, follow_symlinks=False))
+            try:
+                print("   ", describe(full), os.path.relpath(full, path), xattrs(full))
+            except OSError as error:
+                print("   ", os.path.relpath(full, path), error.strerror)
+
+
+def describe(path):
+    st = os.lstat(path)
+    size = "-" if stat.S_ISDIR(st.st_mode) else st.st_size
+    return f"{stat.filemode(st.st_mode)} {st.st_nlink} {st.st_uid} {st.st_gid} {size}"
+
+
+def xattrs(path):
+    """The names of its extended attributes, where there are such things."""
+    try:
+        return os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        return error.strerror
 '''
 
 COMMANDS: dict[str, tuple[str, ...]] = {
     "kernel": ("mount", "-t", "overlay", "overlay", "-o", "{options}", "{mountpoint}"),
     "unionfs": ("unionfs", "-o", "{options}", "{mountpoint}"),
     "fuse-overlayfs": ("fuse-overlayfs", "-o", "{options}", "{mountpoint}"),
-}
+    "unionfs-fuse": (
+        "unionfs-fuse", "-o", "cow,allow_other,default_permissions,suid,dev", "{branches}",
+        "{mountpoint}",
+    ),
+}  # fmt: skip
 
 
 def case_script(
@@ -76,7 +109,7 @@ def command(driver: Driver) -> tuple[str, ...]:
     elif driver.family in COMMANDS:
         words = COMMANDS[driver.family]
     else:
-        # Not the overlay command line (a plain directory, unionfs-fuse): edit by hand.
+        # A plain directory is not mounted: edit by hand.
         return (f"mount-{driver.family}", "-o", "{options}", "{mountpoint}")
     extra = list(driver.options)
     if driver.family == "kernel" and driver.place == "userns":
@@ -200,7 +233,7 @@ def sequence_code(operations: Sequence[Operation]) -> list[str]:
     for operation in operations:
         lines += [f"    {line}" for line in step_code(operation, several)]
     lines += [
-        *(["    actor.dismiss()"] if several else ["    del actor", '    os.chdir("/")']),
+        "    actor.dismiss()" if several else "    leave(actor)",
         "    show(point)",
         "    unmount(point)",
     ]
@@ -211,7 +244,7 @@ def step_code(operation: Operation, several: bool) -> list[str]:
     """Code of one operation."""
     match operation:
         case Remount():
-            leave = ["actor.dismiss()"] if several else ["del actor", 'os.chdir("/")']
+            leave = ["actor.dismiss()" if several else "leave(actor)"]
             enter = ["actor = Crew(point)"] if several else ["actor = Actor()", "os.chdir(point)"]
             back = 'point = mount(command, side.replace(":", "-").replace("/", "-"), lowers)'
             return [*leave, "unmount(point)", back, *enter]
