@@ -1,0 +1,163 @@
+"""Probes as a program that can be pasted: it mounts unions and asks them, with nothing but Python.
+
+The program of a subject holds what its probes share once, and one function for each probe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from unionfs.testing import script
+from unionfs.testing.compare import Case
+from unionfs.testing.drivers import ALL_ON, parse_driver
+from unionfs.testing.layers import Layer
+from unionfs.testing.probes.probe import Mounting, Probe
+
+# Which unions a program knows.
+KNOWN = (
+    "unionfs",
+    "unionfs:redirect_dir=off",
+    "kernel",
+    f"kernel:{ALL_ON}",
+    "kernel@userns",
+    "fuse-overlayfs",
+    "unionfs-fuse",
+)
+HEAD = """\
+#!/usr/bin/env python3
+# Made by `unionfs-lab matrix`; do not edit.
+# Run as root: python3 THIS_FILE [PROBE...] [UNION...]; without a union it asks unionfs and kernel.
+# For a NAME@userns: unshare --user --map-root-user --map-auto --mount python3 THIS_FILE ...
+"""
+MAIN = """
+CHOSEN = [name for name in sys.argv[1:] if name in COMMANDS] or ["unionfs", "kernel"]
+COMMANDS = {name: COMMANDS[name] for name in CHOSEN}
+HOME = BASE
+for name in [name for name in sys.argv[1:] if name in PROBES] or PROBES:
+    print("=====", name)
+    BASE = tempfile.mkdtemp(dir=HOME)
+    PROBES[name]()
+shutil.rmtree(HOME)
+"""
+
+
+def program(probes: Sequence[Probe]) -> str:
+    """The text of the program, in Python."""
+    asked = [operation for probe in probes for operation in probe.operations]
+    lines = [HEAD, script.imports(), "import sys", script.sources(asked), script.SETUP, *commands()]
+    for probe in probes:
+        lines += ["", "", *function(probe)]
+    table = [f"    {probe.name!r}: {function_name(probe)}," for probe in probes]
+    lines += ["", "", "PROBES = {", *table, "}", MAIN]
+    return "\n".join(lines)
+
+
+def first_line(text: str, probe: Probe) -> int:
+    """The line, from 1, at which the function of a probe begins."""
+    return text[: text.index(f"\ndef {function_name(probe)}():")].count("\n") + 2
+
+
+def answers(probe: Probe) -> list[str]:
+    """Each operation with its right answer, a line each."""
+    lines = []
+    if probe.mounting is not None:
+        again = " a second time" if probe.mounting.twice else ""
+        options = probe.mounting.options
+        shown = options if len(options) <= 80 else f"{options[:40]}...{options[-40:]}"
+        lines.append(f"mount -o {shown}{again}: {'works' if probe.mounting.right else 'fails'}")
+    return lines + [f"{step.operation}: {step.right}" for step in probe.steps]
+
+
+def commands() -> list[str]:
+    """The table of commands, each as words."""
+    known = {name: list(script.command(parse_driver(name))) for name in KNOWN}
+    return [
+        "",
+        "COMMANDS = {",
+        *(f"    {name!r}: {words!r}," for name, words in known.items()),
+        "}",
+    ]
+
+
+def function_name(probe: Probe) -> str:
+    """A name for Python."""
+    return probe.name.replace("-", "_")
+
+
+def function(probe: Probe) -> list[str]:
+    """One probe, with what is right as comments."""
+    comments = [f"# {probe.title}", f"# {probe.source}"]
+    comments += [f"#   {number}. {text}" for number, text in enumerate(answers(probe), 1)]
+    if probe.mounting is None:
+        case = Case(probe.layers, probe.operations)
+        body = [*script.layer_code(case), *script.sequence_code(probe.operations)]
+    else:
+        body = mounting_code(probe, probe.mounting)
+    return [f"def {function_name(probe)}():", *indented([*comments, *body])]
+
+
+def mounting_code(probe: Probe, mounting: Mounting) -> list[str]:
+    """Code that makes the layers anew for each union, and mounts with the options in question."""
+    layers = [*zip(mounting.names, probe.layers, strict=True)]
+    if mounting.work:
+        layers.append(("work", mounting.work))
+    points = ["mnt", "second"] if mounting.twice else ["mnt"]
+    body = [
+        'print("==", side)',
+        'if "{branches}" in command:',
+        "    continue  # its command line is another",
+        "here = os.path.join(BASE, side)",
+        "os.mkdir(here)",
+        "os.chdir(here)",
+        *disk_code(mounting.tmpfs),
+        f"for name in {(*mounting.names, 'upper', 'work', *points)!r}:",
+        "    os.makedirs(name)",
+        *(line for name, layer in layers for line in layer_code(name, layer)),
+        f"for point in {points!r}:",
+        "    words = [word.format(options=options, mountpoint=point) for word in command]",
+        "    print(words, 'answers with status', subprocess.run(words).returncode)",
+        *step_code(probe),
+        f"for name in {[*points, *mounting.tmpfs]!r}:",
+        "    if os.path.ismount(name):",
+        "        subprocess.run(['umount', '--lazy', name], check=True)",
+        'os.chdir("/")',
+    ]
+    return [
+        f"options = {mounting.options!r}",
+        "for side, command in COMMANDS.items():",
+        *indented(body),
+    ]
+
+
+def indented(lines: Iterable[str]) -> list[str]:
+    """One level deeper."""
+    return [f"    {line}" for line in lines]
+
+
+def disk_code(names: Sequence[str]) -> list[str]:
+    """File systems of their own."""
+    return [
+        line
+        for name in names
+        for line in (
+            f"os.mkdir({name!r})",
+            f"subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', {name!r}], check=True)",
+        )
+    ]
+
+
+def layer_code(name: str, layer: Layer) -> list[str]:
+    """The content of one layer."""
+    if not layer:
+        return []
+    made = [line for entry in layer for line in script.entry_code(entry)]
+    return [f"os.chdir(os.path.join(here, {name!r}))", *made, "os.chdir(here)"]
+
+
+def step_code(probe: Probe) -> list[str]:
+    """The operations, inside the mount."""
+    steps = [line for step in probe.steps for line in script.step_code(step.operation, False)]
+    if not steps:
+        return []
+    enter = ["point = os.path.join(here, 'mnt')", "os.chdir(point)", "actor = Actor()"]
+    return [*enter, *steps, "leave(actor)", "os.chdir(here)"]
