@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from layertool.errors import Ambiguous, Conflict, InUse, LayertoolError, NotFound
+from layertool.errors import Conflict, InUse, LayertoolError, UsageError
 
 if TYPE_CHECKING:
     from layertool.oci.names import Reference
-    from layertool.store import Container, Image, Store, Summary
+    from layertool.store import Image, Store, Summary
 
 app = typer.Typer()
 
@@ -29,6 +29,13 @@ class ArchiveFormat(StrEnum):
     DOCKER_ARCHIVE = "docker-archive"
     OCI = "oci"
     OCI_ARCHIVE = "oci-archive"
+
+
+class Kind(StrEnum):
+    """What `inspect` looks at."""
+
+    IMAGE = "image"
+    CONTAINER = "container"
 
 
 @app.command("import")
@@ -138,6 +145,10 @@ def _keeps_digest(image: Image, spec: str) -> bool:
 
 @app.command()
 def images(
+    pattern: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME[:TAG]]", help="Only these; * and ? stand for any letters."),
+    ] = None,
     as_json: Annotated[
         bool,
         typer.Option(
@@ -163,9 +174,9 @@ def images(
 
     store = Store.open()
     if tree:
-        _print_tree(store)
+        _print_tree(store, pattern)
         return
-    rows = _image_rows(store)
+    rows = _image_rows(store, pattern)
     if as_json:
         print_json(rows)
     elif quiet:
@@ -189,13 +200,38 @@ def images(
         )
 
 
-def _image_rows(store: Store) -> list[dict[str, Any]]:
-    """A row for each name, and one for each image without."""
+def _image_rows(store: Store, pattern: str | None) -> list[dict[str, Any]]:
+    """A row for each name that fits; without a pattern also one for each image that has none."""
     rows = []
     for image in store.summaries():
-        names = [(name.familiar_name, name.tag or _NONE) for name in image.names]
-        rows += [_image_row(image, *name) for name in names or [(_NONE, _NONE)]]
+        names = [(name.familiar_name, name.tag or _NONE) for name in _fitting(image.names, pattern)]
+        if not names and pattern is None:
+            names = [(_NONE, _NONE)]
+        rows += [_image_row(image, *name) for name in names]
     return rows
+
+
+def _fitting(names: Sequence[Reference], pattern: str | None) -> list[Reference]:
+    """The names that `NAME[:TAG]` means, NAME short or whole, with the wildcards of Go's path.Match.
+
+    Raises `UsageError` for a pattern that is none.
+    """
+    if pattern is None:
+        return list(names)
+    from layertool.build.gopath import BadPattern, match
+
+    head, colon, tag = pattern.rpartition(":")
+    if not colon or "/" in tag:  # no tag, or the colon of a port
+        head, tag = pattern, "*"
+    try:
+        return [
+            name
+            for name in names
+            if match(tag, name.tag or "")
+            and (match(head, name.familiar_name) or match(head, name.name))
+        ]
+    except BadPattern as error:
+        raise UsageError(str(error)) from None
 
 
 def _image_row(image: Summary, name: str, tag: str) -> dict[str, Any]:
@@ -221,12 +257,14 @@ class _Node:
         self.images: list[str] = []
 
 
-def _print_tree(store: Store) -> None:
+def _print_tree(store: Store, pattern: str | None) -> None:
     from layertool.cli.tables import human
 
     sizes = store.layer_bytes()
     root = _Node()
     for image in store.images():
+        if pattern is not None and not _fitting(image.names, pattern):
+            continue
         node = root
         for diff_id in image.diff_ids:
             node = node.above.setdefault(diff_id, _Node())
@@ -301,6 +339,17 @@ def history(
 @app.command()
 def inspect(
     names: Annotated[list[str], typer.Argument(metavar="IMAGE|CONTAINER…", help="Names or ids.")],
+    template: Annotated[
+        str | None,
+        typer.Option(
+            "-f",
+            "--format",
+            help="Go template: {{.Config.Env}}, {{json .}}, {{index .RepoTags 0}}.",
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind | None, typer.Option("--type", help="Only images, or only containers.")
+    ] = None,
 ) -> None:
     """Print all that is known about images and containers, as a JSON list with docker's keys.
 
@@ -308,76 +357,18 @@ def inspect(
 
     Example: layertool inspect debian
     """
+    from layertool.cli import inspection
     from layertool.cli.tables import print_json
+    from layertool.cli.template import render
     from layertool.store import Store
 
     store = Store.open()
-    print_json([_inspect(store, name) for name in names])
-
-
-def _inspect(store: Store, name: str) -> dict[str, Any]:
-    try:
-        return _inspect_container(store.container(name))
-    except (NotFound, Ambiguous):
-        pass
-    try:
-        image = store.resolve(name)
-    except NotFound:
-        raise NotFound(f"no such object: {name}: neither an image nor a container") from None
-    return _inspect_image(store, image)
-
-
-def _inspect_container(container: Container) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    from layertool.sandbox import lifecycle
-
-    summary = asdict(lifecycle.summary(container))
-    return {
-        "Id": container.id,
-        "Name": container.name,
-        "Image": container.image_id or "",
-        "Created": summary["created"],
-        "State": {
-            "Status": summary["state"],
-            "Running": summary["state"] == "running",
-            "ExitCode": summary["exit_code"],
-            "Pid": summary["pid"] or 0,
-        },
-        "Config": container.config,
-        "UpperDir": str(container.upper),
-    }
-
-
-def _inspect_image(store: Store, image: Image) -> dict[str, Any]:
-    import msgspec
-
-    from layertool.store import Sizes
-
-    size = store.sizes().get(image.manifest_digest, Sizes(0, 0, 0, 0, 0))
-    config = image.config
-    return {
-        "Id": image.id,
-        "Digest": image.manifest_digest,
-        "RepoTags": [name.familiar for name in image.names],
-        "RepoDigests": sorted(
-            {f"{name.familiar_name}@{image.manifest_digest}" for name in image.names}
-        ),
-        "Created": image.created,
-        "Author": config.author,
-        "Os": config.os,
-        "Architecture": config.architecture,
-        "Variant": config.variant,
-        "Size": size.total,
-        "UniqueSize": size.unique,
-        "SharedSize": size.shared,
-        "CompressedSize": size.compressed,
-        "Config": config.config,
-        "RootFS": {"Type": "layers", "Layers": image.diff_ids},
-        "LayerDirs": [str(path) for path in image.layer_dirs()],
-        "Manifest": msgspec.json.decode(image.manifest.raw),
-        "History": msgspec.to_builtins(config.history),
-    }
+    found = [inspection.inspect(store, name, kind.value if kind else None) for name in names]
+    if template is None:
+        print_json(found)
+        return
+    for each in found:
+        print(render(template, each))
 
 
 @app.command()
@@ -389,7 +380,6 @@ def tag(
 
     Example: layertool tag debian registry.example/base:12
     """
-    from layertool.errors import UsageError
     from layertool.oci.names import Reference
     from layertool.store import Store
 

@@ -45,28 +45,28 @@ class Summary:
 def summary(container: Container) -> Summary:
     """What `ps` tells of a container."""
     spec = ContainerSpec.from_dict(container.config)
-    state = _state(container)
+    known = state(container)
     return Summary(
         id=container.id,
         name=container.name,
         image=spec.image,
         command=spec.argv,
         created=str(container.config.get("created", "")),
-        state=state.status,
-        status=_status(state),
-        exit_code=state.exit_code,
-        pid=state.live_init(),
+        state=known.status,
+        status=_status(known),
+        exit_code=known.exit_code,
+        pid=known.live_init(),
         labels=spec.labels,
-        mountpoint=state.mountpoint,
+        mountpoint=known.mountpoint,
     )
 
 
-def _state(container: Container) -> State:
+def state(container: Container) -> State:
     """The state, true also after a crash or a reboot."""
-    state = State.load(container.dir, running=container.running)
-    if state.status == "mounted" and not _is_mounted(state):
-        return State(status="exited", exit_code=0, finished=state.started)
-    return state
+    written = State.load(container.dir, running=container.running)
+    if written.status == "mounted" and not _is_mounted(written):
+        return State(status="exited", exit_code=0, finished=written.started)
+    return written
 
 
 def _is_mounted(state: State) -> bool:
@@ -96,8 +96,7 @@ def _ago(moment: str | None) -> str:
 
 def live_init(container: Container) -> int:
     """Pid 1 of a running container. Raises Conflict if it does not run."""
-    state = State.load(container.dir, running=container.running)
-    init = state.live_init()
+    init = state(container).live_init()
     if init is None:
         raise Conflict(f"container {container.name} is not running")
     return init
@@ -188,10 +187,10 @@ def remove(container: Container, *, force: bool = False) -> None:
                 f"container {container.name} is running: stop it first, or use rm --force"
             )
         end(container)
-    state = _state(container)
-    if state.status == "mounted":
+    known = state(container)
+    if known.status == "mounted":
         raise Conflict(
-            f"container {container.name} is mounted on {state.mountpoint}: umount it first"
+            f"container {container.name} is mounted on {known.mountpoint}: umount it first"
         )
     namespaces.enter_for_files()
     container.remove()

@@ -138,6 +138,17 @@ def test_names(layertool: Program) -> None:
     assert "one" in missing.stderr
 
 
+def test_inspect_has_dockers_keys(layertool: Program) -> None:
+    layertool("run", "--name", "web", "-e", "A=b", "box", "sh", "-c", "exit 3")
+    template = "{{.State.Status}} {{.State.ExitCode}} {{.Config.Cmd}} {{.Config.WorkingDir}}"
+    assert layertool.ok("inspect", "-f", template, "web") == "exited 3 [sh -c exit 3] /data\n"
+    (seen,) = layertool.json("inspect", "web")
+    assert "A=b" in seen["Config"]["Env"]
+    assert seen["Config"]["Labels"] == {"made": "here"}
+    assert seen["Name"] == "web"
+    assert seen["State"]["StartedAt"] < seen["State"]["FinishedAt"]
+
+
 def test_detached(layertool: Program) -> None:
     script = "echo out; echo error >&2; trap 'echo bye; exit 4' TERM; while :; do sleep 0.05; done"
     identity = layertool.ok("run", "-d", "--name", "web", "box", "sh", "-c", script).strip()

@@ -107,6 +107,65 @@ def test_inspect_shows_images_and_containers(layertool: Program, rootfs: Path) -
     assert done.stderr == "layertool: no such object: nothing: neither an image nor a container\n"
 
 
+def test_inspect_by_template(layertool: Program, rootfs: Path) -> None:
+    identifier = layertool.ok("import", rootfs).strip()
+    done = layertool.ok("inspect", "-f", "{{.Id}} {{.Config.Env}}{{.Config.User}}", "debian")
+    assert done.startswith(f"{identifier} [")
+    assert layertool.ok("inspect", "--format", "{{index .RepoTags 0}}", "debian", "debian") == (
+        "debian:latest\ndebian:latest\n"
+    )
+    wrong = layertool("inspect", "-f", "{{.Nothing}}", "debian")
+    assert (wrong.returncode, wrong.stdout) == (1, "")
+    assert "there is no Nothing" in wrong.stderr
+
+
+def test_inspect_a_name_that_may_mean_two_things(layertool: Program, rootfs: Path) -> None:
+    identifier = layertool.ok("import", rootfs).strip()
+    store = Store.open(layertool.room / "store")
+    image = store.resolve("debian")
+    while True:  # until ids begin alike
+        container = store.create_container(image, name="debian", config={})
+        if container.id[0] == image.id.hex[0]:
+            break
+        container.remove()
+
+    def what(*words: str) -> str:
+        return layertool.ok("inspect", "-f", "{{.Id}}", *words).strip()
+
+    assert what("debian") == what("--type", "container", "debian") == container.id
+    assert what("debian:latest") == what("--type", "image", "debian") == identifier
+    assert what(container.id) == container.id
+    assert what(identifier) == what(identifier[7:]) == identifier
+    ambiguous = layertool("inspect", container.id[0])
+    assert ambiguous.returncode == 1
+    assert "fits an image and a container" in ambiguous.stderr
+    assert what("--type", "image", container.id[0]) == identifier
+    # A whole name is never the beginning of an id.
+    layertool.ok("tag", "debian", container.id[:6])
+    assert what(container.id[:6]) == identifier
+
+
+def test_only_the_images_of_a_name(layertool: Program, rootfs: Path) -> None:
+    layertool.ok("import", rootfs, "--name", "debian:12")
+    for name in ("debian:11", "debby", "registry.example:5000/debian:12"):
+        layertool.ok("tag", "debian:12", name)
+
+    def shown(*words: str) -> set[str]:
+        rows = layertool.json("images", "--json", *words)
+        return {f"{row['name']}:{row['tag']}" for row in rows}
+
+    assert shown("debian") == {"debian:12", "debian:11"}
+    assert shown("debian:12") == shown("docker.io/library/debian:12") == {"debian:12"}
+    assert shown("deb*") == {"debian:12", "debian:11", "debby:latest"}
+    assert shown("registry.example:5000/*") == {"registry.example:5000/debian:12"}
+    assert shown("nothing") == set()
+    assert len(layertool.ok("images", "debian").splitlines()) == 3
+    assert len(layertool.ok("images", "-q", "debian").splitlines()) == 1
+    assert "debian:12" in layertool.ok("images", "--tree", "debby")
+    assert layertool.ok("images", "--tree", "nothing") == ""
+    assert layertool("images", "[").returncode == 2
+
+
 def test_tag_and_rmi(layertool: Program, rootfs: Path) -> None:
     identifier = layertool.ok("import", rootfs).strip()
     layertool.ok("tag", "debian", "registry.example/base:12")
