@@ -52,7 +52,7 @@ def _adopt_one(union: Union, index_fd: int, name: str) -> int:
 def _shows(union: Union, parent: Dir, name: bytes, part: Part, ino: int) -> bool:
     """Whether *name* is that very lower inode in the merged view, not a copy or another file."""
     node = union.tree.lookup(parent, name)
-    if node is None or node.upper or node.source is None or node.source[0].layer is not part.layer:
+    if node is None or node.upper or node.source is None or node.source.layer is not part.layer:
         return False
     return union.tree.stat(node).st_ino == ino
 

@@ -119,6 +119,10 @@ class Layer:
         self._fds.put(key, opened)
         return opened
 
+    def forget_dir(self, path: bytes) -> None:
+        """Close the descriptor of a directory that is no longer of interest."""
+        self._fds.drop((self.index, path))
+
     def _walk(self, path: bytes) -> int:
         fd = os.dup(self.root_fd)
         for name in path.split(b"/"):

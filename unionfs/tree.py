@@ -8,6 +8,7 @@ a missing name needs no system call at all.
 from __future__ import annotations
 
 import errno
+import gc
 import os
 import stat
 from collections.abc import Callable, Sequence
@@ -19,6 +20,8 @@ from .layer import NO_MARKS, DirFds, Layer, Marks
 ROOT_ID = 1
 _DEVICE_SHIFT = 48
 _SYNTHETIC = 1 << 62
+# So many forgotten nodes are worth the milliseconds in which their memory is given back.
+_MANY = 10_000
 
 
 class Part(NamedTuple):
@@ -36,7 +39,8 @@ class Node:
 
     ``parent``/``name`` is one place where it can be found; ``links`` holds the others of a file
     with several names. A node without ``parent`` has been unlinked and lives by ``fd`` alone.
-    A lower file is opened at ``source``, which stays valid whatever happens to its names.
+    A lower file is opened as ``source_name`` in ``source``, which stay valid whatever happens to
+    its names.
     """
 
     __slots__ = (
@@ -54,6 +58,7 @@ class Node:
         "parent",
         "real",
         "source",
+        "source_name",
         "upper",
         "writable",
         "xattrs",
@@ -64,8 +69,9 @@ class Node:
         self.mode = mode
         self.parent = parent
         self.name = name
+        self.source_name = name
         self.upper = upper
-        self.source: tuple[Part, bytes] | None = None
+        self.source: Part | None = None
         self.disguised = False
         """Whether it is an empty file that is shown as a whiteout (see formats.NESTED_WHITEOUT)."""
         self.metacopy = False
@@ -175,6 +181,7 @@ class Tree:
             self._device(os.fstat(layer.root_fd).st_dev)
         self.root = self._make_root()
         self.nodes: dict[int, Node] = {ROOT_ID: self.root}
+        self._dropped = 0
 
     def _make_root(self) -> Dir:
         upper = self.stack.upper
@@ -251,8 +258,7 @@ class Tree:
             assert self.stack.upper is not None
             return self.upper_dir_fd(node.parent), node.name, self.stack.upper
         assert node.source is not None
-        part, name = node.source
-        return part.dir_fd(), name, part.layer
+        return node.source.dir_fd(), node.source_name, node.source.layer
 
     def dir_at(self, node: Dir, place: int) -> tuple[int, Layer]:
         """(descriptor, layer) of the real directory behind *node* at *place*."""
@@ -267,8 +273,10 @@ class Tree:
         return range(UPPER if node.upper else 0, len(node.parts))
 
     def forget_fds(self, node: Dir) -> None:
-        """Close the cached descriptor of a directory that leaves the tree."""
+        """Close the cached descriptors of a directory that leaves the tree."""
         self._fds.drop(node)
+        for part in node.parts:
+            part.layer.forget_dir(part.path)
 
     # --- lookup and merge ---
 
@@ -387,7 +395,7 @@ class Tree:
         if marks is not NO_MARKS or upper or not bottom:
             node.xattrs = marks.xattrs
         if not upper:
-            node.source = (parent.parts[place], name)
+            node.source = parent.parts[place]
         if marks.metacopy:
             node.metacopy = True
             node.data = self._data_source(parent, name, place, marks)
@@ -458,7 +466,7 @@ class Tree:
         if upper or layer is not self.stack.lowers[-1]:
             node.xattrs = marks.xattrs
         if not upper:
-            node.source = (parent.parts[places[0]], name)
+            node.source = parent.parts[places[0]]
         self.nodes[node.nid] = node
         node.attr = self.encode(node, st)
         return node
@@ -610,7 +618,7 @@ class Tree:
         """
         if node.source is None:
             return
-        for path in node.source[0].layer.paths_of(st.st_ino, st.st_nlink):
+        for path in node.source.layer.paths_of(st.st_ino, st.st_nlink):
             head, _, last = path.rpartition(b"/")
             parent = self.resolve(head)
             if isinstance(parent, Dir):
@@ -662,6 +670,20 @@ class Tree:
         node.lookups -= count
         if node.lookups <= 0:
             self.drop_unused(node)
+            if self._dropped > max(_MANY, len(self.nodes)):
+                self._give_back()
+
+    def _give_back(self) -> None:
+        """Let the allocator return the memory of dropped nodes, once they are the greater part.
+
+        A table keeps its size when it empties, and free lists keep thousands of tuples: each
+        of them holds on to the mebibyte that it lies in. A full collection clears them.
+        """
+        self._dropped = 0
+        kept = dict(self.nodes)
+        self.nodes.clear()
+        self.nodes.update(kept)
+        gc.collect()
 
     def drop_unused(self, node: Node) -> None:
         """Give back the memory of *node*, and of parents kept only for its sake."""
@@ -700,6 +722,7 @@ class Tree:
             del self.links[node.real]
         if self.nodes.get(node.nid) is node:
             del self.nodes[node.nid]
+            self._dropped += 1
         # Names go with the node: a stale handle must not find its way back into the tree.
         node.parent = None
         node.links = None

@@ -6,6 +6,7 @@ import errno
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -266,3 +267,26 @@ def test_a_node_is_dropped_when_nobody_knows_it(make_layer: Make) -> None:
     assert len(tree.nodes) == 3
     tree.forget(node.nid, 1)
     assert set(tree.nodes) == {ROOT_ID}
+
+
+def test_what_is_forgotten_gives_back_descriptors_and_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unionfs.tree._MANY", 100)
+    table = {f"d{number % 20}/f{number}": "x" for number in range(400)}
+    layers.build(tmp_path / "lower", table)
+    tree = open_tree([tmp_path / "lower"])
+    try:
+        before = len(os.listdir("/proc/self/fd"))
+        nodes = [node for path in table if (node := tree.resolve(path.encode()))]
+        assert len(os.listdir("/proc/self/fd")) >= before + 20
+        full = sys.getsizeof(tree.nodes)
+        for node in nodes:
+            node.lookups = 1
+        for node in nodes:
+            tree.forget(node.nid, 1)
+        assert list(tree.nodes) == [ROOT_ID]
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert sys.getsizeof(tree.nodes) < full / 2
+    finally:
+        close_tree(tree)
