@@ -91,13 +91,3 @@ def parse_pairs(flag: str, words: Sequence[str], *, inherit: bool = False) -> di
         elif name in os.environ:
             pairs[name] = os.environ[name]
     return pairs
-
-
-def parse_epoch(text: str | None) -> int | None:
-    """`--source-date-epoch`, else $SOURCE_DATE_EPOCH, in seconds. Raises UsageError."""
-    text = text or os.environ.get("SOURCE_DATE_EPOCH")
-    if not text:
-        return None
-    if not (text.isascii() and text.isdecimal()) or len(text) > 11:
-        raise UsageError(f"SOURCE_DATE_EPOCH {text}: must be seconds since 1970")
-    return int(text)

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ from layertool.build.progress import StepLog
 from layertool.build.running import Cancellation
 from layertool.build.scope import Scope
 from layertool.build.workspace import Workspace
+from layertool.epoch import timestamp
 from layertool.oci.digest import Digest
 
 if TYPE_CHECKING:
@@ -54,9 +54,7 @@ class Services:
 
     def now(self) -> str:
         """The time that history entries get, RFC 3339."""
-        epoch = self.options.epoch
-        moment = datetime.now(UTC) if epoch is None else datetime.fromtimestamp(epoch, UTC)
-        return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+        return timestamp(self.options.epoch)
 
     def commit(self, workspace: Workspace) -> Layer:
         """Pack a workspace's upper into a layer of the store."""

@@ -99,8 +99,9 @@ def build(
     Example: layertool build -t app -f Dockerfile .
     """
     from layertool.build.context import opened_source
-    from layertool.build.options import Options, Secret, parse_epoch, parse_pairs
+    from layertool.build.options import Options, Secret, parse_pairs
     from layertool.build.progress import make_reporter
+    from layertool.epoch import parse_epoch
     from layertool.oci.names import Reference
 
     _one_of("--progress", progress, _STYLES)

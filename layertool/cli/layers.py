@@ -105,6 +105,7 @@ def pack(
     Example: layertool pack DIR layer.tar.zst
     """
     from layertool.archive import Compression, pack_layer
+    from layertool.epoch import parse_epoch
 
     if not directory.is_dir():
         raise NotFound(f"{directory}: is not a directory")
@@ -117,9 +118,7 @@ def pack(
         Meter(f"packing {directory}", None, quiet=quiet) as meter,
     ):
         file = meter.writing(file)
-        done = pack_layer(
-            fd, file, compression=chosen, epoch=_source_date_epoch(), whole_tree=whole
-        )
+        done = pack_layer(fd, file, compression=chosen, epoch=parse_epoch(), whole_tree=whole)
     _warn(done.warnings)
     _show(
         as_json,
@@ -217,16 +216,6 @@ def _published(path: Path) -> Iterator[BinaryIO]:
 
 def _by_suffix(path: Path) -> str:
     return _SUFFIXES.get(path.suffix, "none")
-
-
-def _source_date_epoch() -> int | None:
-    """Seconds, as reproducible-builds.org defines the variable."""
-    value = os.environ.get("SOURCE_DATE_EPOCH", "")
-    if not value:
-        return None
-    if not (value.isascii() and value.isdigit()):
-        raise UsageError(f"SOURCE_DATE_EPOCH={value}: must be a number of seconds")
-    return int(value)
 
 
 def _warn(warnings: list[str]) -> None:

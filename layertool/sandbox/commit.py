@@ -15,12 +15,13 @@ from layertool.build.instructions import Instruction
 from layertool.build.metadata import Metadata
 from layertool.build.parser import parse_dockerfile
 from layertool.build.scope import BuildArgs, Scope
+from layertool.epoch import parse_epoch, timestamp
 from layertool.errors import LayertoolError, UsageError
 from layertool.oci.platform import host_platform
 from layertool.sandbox import linux, merge, namespaces
 from layertool.sandbox.running import payload_pid
 from layertool.sandbox.spec import ContainerSpec
-from layertool.sandbox.state import State, now
+from layertool.sandbox.state import State
 
 if TYPE_CHECKING:
     from layertool.oci.names import Reference
@@ -58,8 +59,10 @@ def commit(
     """Pack the container's upper into a layer on top of `base`, and name the result.
 
     The base's config and history are kept as they are. With `squash` the whole merged view becomes
-    one layer instead. A running container is committed as it is now.
+    one layer instead. A running container is committed as it is now. With SOURCE_DATE_EPOCH the same
+    changes make the same image, to the digest.
     """
+    epoch = parse_epoch()
     _flush(container)
     namespaces.enter_for_files()
     draft = _draft(base)
@@ -70,13 +73,13 @@ def commit(
     created_by = " ".join(spec.argv) or "mount --rw"
     with store.lease():
         if flags.squash:
-            new = _pack_everything(store, container, base)
+            new = _pack_everything(store, container, base, epoch)
             draft.layers.clear()
             draft.base.clear()
             draft.document.pop("history", None)
         else:
-            new = store.commit_layer(container.upper)
-        draft.record(created_by, now(), _layer(new))
+            new = store.commit_layer(container.upper, epoch=epoch)
+        draft.record(created_by, timestamp(epoch), _layer(new))
         if flags.message:
             draft.document["history"][-1]["comment"] = flags.message
         manifest, config = draft.finish()
@@ -143,7 +146,9 @@ def _flush(container: Container) -> None:
             os.close(fd)
 
 
-def _pack_everything(store: Store, container: Container, base: Image | None) -> NewLayer:
+def _pack_everything(
+    store: Store, container: Container, base: Image | None, epoch: int | None
+) -> NewLayer:
     """The merged view as one layer, without the whiteouts that have nothing left to hide."""
     namespaces.enter()
     layers = [container.upper, *(base.layer_dirs() if base else [])]
@@ -151,4 +156,4 @@ def _pack_everything(store: Store, container: Container, base: Image | None) -> 
         tempfile.TemporaryDirectory(prefix="layertool-squash-") as room,
         merge.merged(layers, None, None, Path(room) / "merged") as view,
     ):
-        return store.commit_layer(view)
+        return store.commit_layer(view, epoch=epoch)

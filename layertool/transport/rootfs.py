@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from layertool.archive import Compression, open_decompressor, sniff
+from layertool.epoch import parse_epoch, timestamp
 from layertool.oci import media
 from layertool.oci.digest import Digest
 from layertool.oci.model import Descriptor, History, ImageConfig, Manifest
@@ -76,7 +75,7 @@ class RootfsSource:
         return Digest.from_hex(digest.hexdigest()), size
 
     def _make_config(self, diff_id: Digest) -> bytes:
-        created = _now()
+        created = timestamp(parse_epoch())
         step = History(
             created=created,
             created_by=f"layertool import {self._path.name}",
@@ -84,10 +83,3 @@ class RootfsSource:
         )
         scratch = ImageConfig.scratch(self._platform, created=created)
         return scratch.derive([step], diff_ids=[diff_id]).raw
-
-
-def _now() -> str:
-    """The time of creation, RFC 3339; SOURCE_DATE_EPOCH makes it reproducible."""
-    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
-    moment = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from layertool.build.options import MAX_SECRET, Secret, parse_epoch, parse_pairs
+from layertool.build.options import MAX_SECRET, Secret, parse_pairs
 from layertool.errors import LayertoolError, NotFound, UsageError
 
 
@@ -51,14 +51,3 @@ def test_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
         parse_pairs("--label", ["HERE"])
     with pytest.raises(UsageError):
         parse_pairs("--label", ["=x"])
-
-
-def test_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SOURCE_DATE_EPOCH", raising=False)
-    assert parse_epoch(None) is None
-    assert parse_epoch("12") == 12
-    monkeypatch.setenv("SOURCE_DATE_EPOCH", "34")
-    assert parse_epoch(None) == 34
-    for text in ("-1", "now", "1.5", "9" * 12):
-        with pytest.raises(UsageError):
-            parse_epoch(text)

@@ -10,7 +10,16 @@ import pytest
 from registrytest.images import MadeImage, digest_of, make_image
 from storetest import BASE, du, put
 
-from layertool.errors import Ambiguous, BadDigest, BadImage, Conflict, LayertoolError, NotFound
+from layertool.archive import Limits
+from layertool.errors import (
+    Ambiguous,
+    BadArchive,
+    BadDigest,
+    BadImage,
+    Conflict,
+    LayertoolError,
+    NotFound,
+)
 from layertool.oci.digest import Digest
 from layertool.oci.model import Descriptor, ImageConfig, Manifest
 from layertool.oci.names import Reference
@@ -229,3 +238,16 @@ def test_commits_an_upper(store: Store, tmp_path: Path) -> None:
     assert [entry.path for entry in store.layer_index(new.diff_id)] == [b"etc", b"etc/hostname"]
     again = store.commit_layer(upper, epoch=1_700_000_000)
     assert again == new
+
+
+def test_limits_are_for_the_archives_of_others(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A big upper of the user's own is no attack."""
+    monkeypatch.setattr(Limits.__init__, "__defaults__", (1, 1, 1, 1, 1, 1))
+    made = make_image([BASE])
+    with pytest.raises(BadArchive, match="the limit"):
+        put(store, made)
+    (tmp_path / "upper/etc").mkdir(parents=True)
+    (tmp_path / "upper/etc/hostname").write_text("web\n" * 1000)
+    assert store.commit_layer(tmp_path / "upper").bytes == 4000
