@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
-from hypothesis.errors import FlakyFailure
+from hypothesis.errors import FlakyFailure, HypothesisWarning
 
 from unionfs.testing.bench import Lab
 from unionfs.testing.compare import Case, Difference, compare
@@ -22,8 +23,12 @@ SHRINK_S = 30.0
 
 @dataclass
 class Findings:
-    """What a search found: the shortest differing case, and what was met on the way."""
+    """What a search found: the shortest differing case, and what was met on the way.
 
+    seed is that of the last batch, in which the difference is.
+    """
+
+    seed: int = 0
     examples: int = 0
     seconds: float = 0.0
     case: Case | None = None
@@ -61,19 +66,18 @@ def fuzz(
     """
     findings = Findings()
     began = time.monotonic()
-    first = random.SystemRandom().randrange(10**6) if seed_number is None else seed_number
-    batch = 0
+    next_seed = random.SystemRandom().randrange(10**6) if seed_number is None else seed_number
     while findings.case is None:
         if minutes is not None and time.monotonic() - began > minutes * 60:
             break
         if minutes is None and findings.examples >= examples:
             break
-        count = BATCH if minutes is not None else examples
+        findings.seed = next_seed
         search(
-            lab, left, right, findings, count, first + batch, remount=remount, cross=cross,
-            shrink=shrink, progress=progress,
+            lab, left, right, findings, BATCH if minutes is not None else examples,
+            remount=remount, cross=cross, shrink=shrink, progress=progress,
         )  # fmt: skip
-        batch += 1
+        next_seed += 1
         findings.seconds = time.monotonic() - began
     return findings
 
@@ -84,7 +88,6 @@ def search(
     right: Driver,
     findings: Findings,
     examples: int,
-    seed_number: int,
     *,
     remount: bool,
     cross: bool,
@@ -104,7 +107,7 @@ def search(
             findings.case, findings.differences = case, report.differences
         return report.differences
 
-    @seed(seed_number)
+    @seed(findings.seed)
     @settings(
         max_examples=examples,
         deadline=None,
@@ -124,7 +127,10 @@ def search(
             raise Differs(str(found[0]))
 
     try:
-        run()
+        with warnings.catch_warnings():
+            # A case as text is long; nobody prints it.
+            warnings.simplefilter("ignore", HypothesisWarning)
+            run()
     except Differs:
         pass
     except FlakyFailure:

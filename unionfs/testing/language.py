@@ -15,6 +15,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
+import msgspec
+
 from unionfs.errors import UnionError
 
 
@@ -570,12 +572,16 @@ def decode(record: Mapping[str, Any]) -> Operation:
     cls = Operation.vocabulary.get(str(record.get("op")))
     if cls is None:
         raise UnionError(f"unknown operation {record.get('op')!r} in the sequence")
-    given = record.get("args", {})
-    arguments = {k: tuple(v) if isinstance(v, list) else v for k, v in given.items()}
     try:
-        return cls(**arguments, who=int(record.get("who", 0)))
-    except TypeError as error:
+        # The types too: os.lstat(3) would be another question than os.lstat("3").
+        operation = msgspec.convert({**record.get("args", {}), "who": record.get("who", 0)}, cls)
+    except (TypeError, msgspec.ValidationError) as error:
         raise UnionError(f"operation {record['op']!r}: {error}") from None
+    unknown = record.get("args", {}).keys() - operation.arguments().keys()
+    if unknown or operation.who not in ACTORS:
+        what = f"argument {min(unknown)!r}" if unknown else f"actor {operation.who}"
+        raise UnionError(f"operation {record['op']!r}: there is no {what}")
+    return operation
 
 
 def dump(operations: Iterable[Operation]) -> str:
@@ -583,10 +589,10 @@ def dump(operations: Iterable[Operation]) -> str:
     return "".join(json.dumps(encode(operation)) + "\n" for operation in operations)
 
 
-def load(lines: Iterable[str]) -> list[Operation]:
-    """The sequence of JSONL lines; empty lines are passed over."""
+def load(lines: Iterable[str], first: int = 1) -> list[Operation]:
+    """The sequence of JSONL lines; empty lines are passed over. first is the number of line one."""
     operations = []
-    for number, line in enumerate(lines, 1):
+    for number, line in enumerate(lines, first):
         if not line.strip():
             continue
         try:
@@ -595,5 +601,8 @@ def load(lines: Iterable[str]) -> list[Operation]:
             raise UnionError(f"line {number} is not JSON: {error}") from None
         if not isinstance(record, dict):
             raise UnionError(f"line {number} is not a JSON object")
-        operations.append(decode(record))
+        try:
+            operations.append(decode(record))
+        except UnionError as error:
+            raise UnionError(f"line {number}: {error}") from None
     return operations

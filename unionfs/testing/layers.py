@@ -9,7 +9,11 @@ import stat
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import msgspec
+
+from unionfs.errors import UnionError
 
 # Entries get times far in the past, so that "changed by the sequence" shows in a time stamp.
 BASE_TIME_NS = 1_000_000_000 * 10**9
@@ -23,18 +27,21 @@ TYPE_BITS = {
     "whiteout": stat.S_IFCHR,
 }
 
+Kind = Literal[
+    "dir", "file", "hardlink", "symlink", "fifo", "socket", "char", "block", "whiteout"
+]  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Entry:
-    """One object of a layer.
+    """One object of a layer; a whiteout is a character device 0:0.
 
-    kind is dir, file, hardlink, symlink, fifo, socket, char, block or whiteout (char 0:0).
     target is the text of a symlink or the path of a hard link. size makes a sparse file of that
     many bytes which begins with text. opaque marks a directory in the kernel's format.
     """
 
     path: str
-    kind: str = "file"
+    kind: Kind = "file"
     text: str = ""
     times: int = 1
     size: int | None = None
@@ -75,7 +82,7 @@ def symlink(path: str, target: str) -> Entry:
     return Entry(path, "symlink", target=target)
 
 
-def special(path: str, kind: str, rdev: tuple[int, int] = (0, 0), mode: int = 0o644) -> Entry:
+def special(path: str, kind: Kind, rdev: tuple[int, int] = (0, 0), mode: int = 0o644) -> Entry:
     """A fifo, socket or device."""
     return Entry(path, kind, rdev=rdev, mode=mode)
 
@@ -178,11 +185,8 @@ def minimal(entry: Entry) -> dict[str, Any]:
 
 
 def decode(text: str) -> Layers:
-    """The stack of a line of JSON."""
-    return tuple(tuple(map(decode_entry, layer)) for layer in json.loads(text))
-
-
-def decode_entry(record: dict[str, Any]) -> Entry:
-    """The entry of a JSON object."""
-    fields: dict[str, Any] = {k: tuple(v) if k == "rdev" else v for k, v in record.items()}
-    return Entry(**fields)
+    """The stack of a line of JSON; UnionError names what is wrong with it."""
+    try:
+        return msgspec.convert(json.loads(text), Layers)
+    except msgspec.ValidationError as error:
+        raise UnionError(f"not the layers of a case: {error}") from None

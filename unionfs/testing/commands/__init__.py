@@ -6,7 +6,7 @@ answers the exit status. What is slow to import is imported inside `run`.
 
 from __future__ import annotations
 
-from unionfs.testing.commands import crash, drivers, fuzz, load
+from unionfs.testing.commands import crash, drivers, fuzz, load, matrix, run
 from unionfs.testing.commands.common import Subcommands
 
 MODULES = (
@@ -14,6 +14,8 @@ MODULES = (
     drivers,
     fuzz,
     load,
+    matrix,
+    run,
 )
 
 

@@ -7,13 +7,8 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from unionfs.testing.commands.common import (
-    DIFFERENT,
-    SAME,
-    Subcommands,
-    add_lab_options,
-    open_lab,
-)
+from unionfs.testing.commands.common import Subcommands, add_lab_options, open_lab
+from unionfs.testing.commands.comparing import add_comparison_options, tell
 
 if TYPE_CHECKING:
     from unionfs.testing.fuzz import Findings
@@ -22,15 +17,13 @@ if TYPE_CHECKING:
 def add(commands: Subcommands) -> None:
     """The command line."""
     fuzz = commands.add_parser("fuzz", help="look for a difference between two drivers")
-    fuzz.add_argument("--left", metavar="DRIVER", default="kernel", help="default: kernel")
-    fuzz.add_argument("--right", metavar="DRIVER", default="unionfs", help="default: unionfs")
+    add_comparison_options(fuzz)
     fuzz.add_argument(
         "--examples", type=int, default=200, metavar="N", help="how many sequences (default: 200)"
     )
     fuzz.add_argument("--minutes", type=float, metavar="N", help="search for so long instead")
     fuzz.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same cases")
-    fuzz.add_argument("--no-remount", action="store_true", help="do not compare after a remount")
-    fuzz.add_argument("--no-cross", action="store_true", help="do not mount each other's upper")
+    fuzz.add_argument("--save", metavar="FILE", help="keep the shortest case, for unionfs-lab run")
     add_lab_options(fuzz)
     fuzz.set_defaults(run=run)
 
@@ -39,7 +32,6 @@ def run(arguments: argparse.Namespace) -> int:
     """Search, and print the shortest script that shows a difference."""
     from unionfs.testing.drivers import find_driver
     from unionfs.testing.fuzz import fuzz
-    from unionfs.testing.script import case_script
 
     left, right = find_driver(arguments.left), find_driver(arguments.right)
     with open_lab(arguments) as lab:
@@ -55,12 +47,19 @@ def run(arguments: argparse.Namespace) -> int:
             progress=Progress(),
         )
     print(summary(findings), file=sys.stderr)
-    if findings.case is None:
-        return SAME
-    for difference in findings.differences:
-        print(difference, file=sys.stderr)
-    print(case_script(findings.case, (left, right), findings.differences), end="")
-    return DIFFERENT
+    if arguments.save and findings.case is not None:
+        save(arguments.save, findings, f"{left.name} and {right.name}")
+    return tell(arguments, (left, right), findings.case, findings.differences)
+
+
+def save(path: str, findings: Findings, who: str) -> None:
+    """Keep the case that was found."""
+    from unionfs.testing import casefile
+
+    assert findings.case is not None
+    note = f"{who}, seed {findings.seed}: {findings.differences[0]}"
+    with open(path, "w", encoding="ascii") as file:
+        file.write(casefile.dump(findings.case, note))
 
 
 class Progress:
@@ -84,7 +83,8 @@ def summary(findings: Findings) -> str:
     found = "no difference" if findings.case is None else "a difference"
     if findings.flaky:
         found += " that did not show again when the same case was run once more"
-    text = f"{findings.examples} sequences, {findings.rate:.1f} a second: {found}"
+    text = f"{findings.examples} sequences, {findings.rate:.1f} a second, last seed {findings.seed}"
+    text += f": {found}"
     if findings.quirks:
         expected = ", ".join(f"{name} ({count})" for name, count in findings.quirks.most_common())
         text += f"; expected differences met: {expected}"
