@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 app = typer.Typer()
 
 _NONE = "<none>"
+_STREAM = "-"
 _CREATED_BY_WIDTH = 45
 _ImageName = Annotated[str, typer.Argument(metavar="IMAGE", help="Name, id or digest.")]
 _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress, only the result.")]
@@ -44,7 +46,8 @@ def import_image(
         str,
         typer.Argument(
             metavar="SRC",
-            help="docker-archive, OCI archive, OCI layout DIR or DIR:TAG, or a plain rootfs tar.",
+            help="docker-archive, OCI archive, OCI layout DIR or DIR:TAG, or a plain rootfs tar;"
+            " - for standard input.",
         ),
     ],
     name: Annotated[str | None, typer.Option(help="Its name here; default the one in SRC.")] = None,
@@ -62,6 +65,7 @@ def import_image(
 
     Example: layertool import debian.tar --name debian
     """
+    from layertool.cli import streams
     from layertool.oci.names import Reference
     from layertool.oci.platform import parse_platform
     from layertool.store import Store
@@ -70,14 +74,12 @@ def import_image(
 
     names = [Reference.parse(name)] if name is not None else []
     wanted = parse_platform(platform) if platform is not None else None
-    opened = open_source(source, wanted)
-    try:
-        with shown(quiet=quiet) as progress:
-            images = load_into(
-                Store.open(), opened, names=names, platform=wanted, progress=progress
-            )
-    finally:
-        opened.close()
+    with ExitStack() as opened:
+        if source == _STREAM:
+            source = opened.enter_context(streams.saved_input())
+        archive = opened.enter_context(closing(open_source(source, wanted)))
+        progress = opened.enter_context(shown(quiet=quiet))
+        images = load_into(Store.open(), archive, names=names, platform=wanted, progress=progress)
     for image in images:
         known = ", ".join(each.familiar for each in image.names) or "without a name"
         if not quiet:
@@ -88,7 +90,12 @@ def import_image(
 @app.command()
 def export(
     image: _ImageName,
-    output: Annotated[str, typer.Argument(metavar="OUT", help="File, or DIR or DIR:TAG for oci.")],
+    output: Annotated[
+        str,
+        typer.Argument(
+            metavar="OUT", help="File, or DIR or DIR:TAG for oci; - for standard output."
+        ),
+    ],
     output_format: Annotated[
         ArchiveFormat | None,
         typer.Option(
@@ -100,6 +107,7 @@ def export(
 ) -> None:
     """Write an image to an archive or a layout; prints the digest that it has there.
 
+    To standard output goes a docker-archive, or with --format an oci-archive, and nothing else.
     oci and oci-archive keep every byte. docker-archive has no manifest and holds layers
     uncompressed: the image id survives and is printed, and a message says when the digest cannot.
 
@@ -108,10 +116,10 @@ def export(
     from layertool.store import Store
     from layertool.transport import open_sink, save_from
 
-    store = Store.open()
-    found = store.resolve(image)
-    spec = f"{output_format.value}:{output}" if output_format is not None else output
-    save_from(store, found, open_sink(spec), _named(found, image))
+    with _destination(output, output_format) as spec:
+        store = Store.open()
+        found = store.resolve(image)
+        save_from(store, found, open_sink(spec), _named(found, image))
     is_kept = _keeps_digest(found, spec)
     if not is_kept and not quiet:
         print(
@@ -120,7 +128,24 @@ def export(
             "--format oci-archive keeps both",
             file=sys.stderr,
         )
-    print(found.manifest_digest if is_kept else found.id)
+    print(
+        found.manifest_digest if is_kept else found.id,
+        file=sys.stderr if output == _STREAM else sys.stdout,
+    )
+
+
+@contextmanager
+def _destination(output: str, chosen: ArchiveFormat | None) -> Iterator[str]:
+    """What `open_sink` takes; what it writes goes to standard output if that was asked for."""
+    from layertool.cli import streams
+
+    if output != _STREAM:
+        yield f"{chosen.value}:{output}" if chosen is not None else output
+        return
+    if chosen is ArchiveFormat.OCI:
+        raise UsageError("--format oci -: a layout is a directory; choose oci-archive")
+    with streams.copied_to_output() as path:
+        yield f"{chosen or ArchiveFormat.DOCKER_ARCHIVE}:{path}"
 
 
 def _named(image: Image, text: str) -> Sequence[Reference]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -46,6 +48,63 @@ def test_a_tar_becomes_an_image_and_goes_out_again(layertool: Program, rootfs: P
     assert layertool.json("images", "--json") == []
     layertool.ok("import", layertool.room / "out.oci.tar", "--name", "again:1")
     assert layertool.json("images", "--json")[0]["digest"] == digest
+
+
+def test_archives_on_standard_input_and_output(layertool: Program, rootfs: Path) -> None:
+    """docker save | docker load."""
+    identifier = layertool.ok("import", rootfs).strip()
+    archive = layertool.room / "saved"
+    for form, magic in (("docker-archive", b"manifest.json"), ("oci-archive", b"oci-layout")):
+        done = _piped(layertool, ["export", "-q", "--format", form, "debian", "-"])
+        assert done.stderr.decode().startswith("sha256:"), done.stderr
+        assert magic in done.stdout
+        archive.write_bytes(done.stdout)
+        layertool.ok("rmi", "debian")
+        assert (
+            _piped(layertool, ["import", "-q", "-"], archive).stdout.decode().strip() == identifier
+        )
+    layertool.ok("rmi", "debian")
+    _piped(layertool, ["import", "-", "--name", "debian:12"], rootfs)
+    assert layertool.json("images", "--json")[0]["tag"] == "12"
+    assert not Path("-").exists()
+
+
+def _piped(
+    layertool: Program, words: list[str], source: Path | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    data = source.read_bytes() if source else b""
+    return subprocess.run(
+        layertool.words(*words), env=layertool.env(), input=data, capture_output=True, timeout=60
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["export", "debian", "-"], "standard output is a terminal"),
+        (["import", "-"], "standard input is a terminal"),
+        (["export", "--format", "oci", "debian", "-"], "choose oci-archive"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_archives_are_not_for_terminals(layertool: Program, words: list[str], message: str) -> None:
+    master, slave = os.openpty()
+    try:
+        done = subprocess.run(
+            layertool.words(*words),
+            env=layertool.env(),
+            stdin=slave,
+            stdout=slave,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    finally:
+        os.close(master)
+        os.close(slave)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert not (layertool.room / "store").exists(), "said before the store is touched"
 
 
 def test_tables_are_for_people(layertool: Program, rootfs: Path) -> None:
