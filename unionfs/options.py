@@ -247,8 +247,8 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _DEBUG, "trace", "trace", kinds.file(), "none",
-        "Record each request and its answer in this file as JSON lines, for unionfs-lab replay.",
-        idle="trace=",
+        "Record each request and its answer in this file as JSON lines, for unionfs-lab replay; up "
+        "to 256 MiB. Names and what is written are in it; unionfs-lab replay --anonymise hides them.",
     ),
     Option(
         _DEBUG, "faults", "faults", kinds.fault_rules(), "none",

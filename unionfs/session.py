@@ -19,11 +19,12 @@ from .errors import UnionError, printable
 from .ids import IdMap
 from .operations import Encoder, Operations
 from .options import libfuse_options
-from .stack import open_union
+from .stack import Opened, open_union
 from .stats import Stats
 
 if TYPE_CHECKING:
     from .options import MountOptions
+    from .trace import Trace
 
 log = logging.getLogger(__name__)
 
@@ -123,15 +124,30 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
         stats = Stats() if options.stats else None
         if stats is not None:
             stats.install(operations)
+        trace = _start_trace(options, operations, opened) if options.trace else None
         for warning in opened.warnings:
             print(f"unionfs: warning: {warning}", file=sys.stderr, flush=True)
         mount = Mountpoint(options)
         mount.mount(operations)
         started()
-        _loop(mount, stats)
+        try:
+            _loop(mount, stats)
+        finally:
+            if trace is not None:
+                trace.close()
         return 0
     finally:
         opened.close()
+
+
+def _start_trace(options: MountOptions, operations: Operations, opened: Opened) -> Trace:
+    from .trace import Trace, describe
+
+    assert options.trace is not None
+    tree = opened.union.tree
+    trace = Trace(options.trace, tree, describe(options, tree))
+    trace.install(operations)
+    return trace
 
 
 def _loop(mount: Mountpoint, stats: Stats | None) -> None:
