@@ -7,6 +7,7 @@ comparison could not be made.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -22,7 +23,8 @@ PROGRAM WORDS -o lowerdir=...,upperdir=...,workdir=... MOUNTPOINT.
 Examples:
   unionfs-lab drivers
   unionfs-lab fuzz --left kernel --right unionfs --examples 500 --seed 1
-  unionfs-lab fuzz --left kernel --right 'cmd:./my-union --fast' --minutes 10
+  unionfs-lab fuzz --left kernel --right 'cmd:./my-union --fast' --minutes 10 --save case.jsonl
+  unionfs-lab run case.jsonl --right fuse-overlayfs --script shell
 """
 
 
@@ -41,6 +43,8 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the program; returns the exit status."""
     arguments = parser().parse_args(argv)
+    # What is mounted is taken away however this ends.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         status: int = arguments.run(arguments)
     except (UnionError, OSError) as error:

@@ -78,6 +78,8 @@ class Place:
             [sys.executable, "-m", "unionfs.testing.worker", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # Ctrl-C is for the lab alone, which then has the worker clean up.
+            start_new_session=True,
         )
         self._process = process
         if self.name == "userns":

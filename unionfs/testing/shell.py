@@ -77,7 +77,7 @@ def shell_script(
     for driver in drivers:
         lines += ["", f"side {quote(driver.name.replace('/', '-'))}"]
         lines += [f"mount_it() {{ {mount_line(driver)}; }}", "enter && operations && leave"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, "", 'echo "The layers and uppers are in $BASE."']) + "\n"
 
 
 def indented(lines: Iterable[str]) -> list[str]:
@@ -86,8 +86,13 @@ def indented(lines: Iterable[str]) -> list[str]:
 
 
 def quote(text: str) -> str:
-    """One word of the shell; bytes that are not UTF-8 come out as they are in the file name."""
+    """One word of the shell."""
     return shlex.quote(text)
+
+
+def quote_gently(text: str) -> str:
+    """One word, in double quotes when nothing in it is special there: easier to read."""
+    return quote(text) if set(text) & set('"$`\\\n') else f'"{text}"'
 
 
 def path(text: str) -> str:
@@ -177,7 +182,7 @@ def step(operation: Operation) -> list[str]:
         user = f"setpriv --reuid {identity.uid} --regid {identity.gid} --clear-groups "
         # A function is not a program: such a line is given to a shell of that user.
         line = f"{user} sh -c {quote(f'{functions(line)}{line}')}"
-    return [f"echo {quote(str(operation))}", f'{line}; echo "    status $?"']
+    return [f"echo {quote_gently(str(operation))}", f'{line}; echo "    status $?"']
 
 
 def functions(line: str) -> str:
