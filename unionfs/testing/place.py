@@ -63,7 +63,12 @@ class Place:
         request = json.dumps({"call": name, "args": arguments}) + "\n"
         process.stdin.write(request.encode())
         process.stdin.flush()
-        reply = json.loads(self._line(name))
+        try:
+            reply = json.loads(self._line(name))
+        except KeyboardInterrupt:
+            # Nobody knows what it was about to mount.
+            self.kill()
+            raise
         if "refused" in reply:
             raise Refused(reply["refused"])
         if "failed" in reply:
