@@ -21,6 +21,8 @@ from typing import Any
 import pyfuse3
 import trio
 
+from .replies import Replies
+
 SPIN_NS = 40_000 if (os.cpu_count() or 1) > 1 else 0
 """How long to ask again and again; pointless where the caller needs the same processor."""
 DOZES = 3
@@ -51,7 +53,8 @@ class AdaptiveLoop:
     ClosedResourceError = trio.ClosedResourceError
     open_nursery = staticmethod(trio.open_nursery)
 
-    def __init__(self, on_ready: Callable[[], None]) -> None:
+    def __init__(self, replies: Replies, on_ready: Callable[[], None]) -> None:
+        self._replies = replies
         self.lowlevel = self
         self.current_task = trio.lowlevel.current_task
         self.current_trio_token = trio.lowlevel.current_trio_token
@@ -68,9 +71,11 @@ class AdaptiveLoop:
         if fd != self._fd:
             self._poll.register(fd, select.POLLIN)
             self._fd = fd
+            self._replies.attach(fd)
+        self._replies.send()
         if self._on_ready is not None:
             self._announce()
-        clock, poll = time.monotonic_ns, self._poll.poll
+        clock, poll, relax = time.monotonic_ns, self._poll.poll, os.sched_yield
         now = clock()
         if now - self._shared_at > SHARE_NS:
             await trio.lowlevel.cancel_shielded_checkpoint()
@@ -79,6 +84,7 @@ class AdaptiveLoop:
             return
         limit = now + SPIN_NS
         while clock() < limit:
+            relax()
             if poll(0):
                 return
         for _ in range(DOZES):
@@ -104,7 +110,7 @@ class AdaptiveLoop:
                     return
 
 
-def install(on_ready: Callable[[], None]) -> None:
+def install(replies: Replies, on_ready: Callable[[], None]) -> None:
     """Put the adaptive wait in front of pyfuse3's loop; call before pyfuse3.init()."""
     module: Any = pyfuse3
-    module.trio = AdaptiveLoop(on_ready)
+    module.trio = AdaptiveLoop(replies, on_ready)

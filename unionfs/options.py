@@ -21,6 +21,7 @@ from unionfs.optstring import escape, split_escaped, split_options, unescape
 RedirectDir = Literal["off", "follow", "nofollow", "on"]
 Xino = Literal["off", "auto", "on"]
 Fsync = Literal["auto", "strict", "volatile"]
+Passthrough = Literal["upper", "all", "off"]
 
 FOREVER = 1e9
 """Seconds for which the kernel may trust an answer when only this mount changes what it shows."""
@@ -59,6 +60,7 @@ class MountOptions:
     fsync: Fsync = "auto"
     timeout: float = FOREVER
     writeback: bool = True
+    passthrough: Passthrough = "upper"
     noatime: bool = False
     allow_other: bool | None = None
     allow_root: bool = False
@@ -209,7 +211,14 @@ OPTIONS: tuple[Option, ...] = (
     ),
     Option(
         _SPEED, "writeback", "writeback", kinds.switch("0", "1"), "1",
-        "Let the kernel gather small writes before passing them on.",
+        "Let the kernel gather small writes before passing them on. Not with passthrough, which "
+        "needs no gathering.",
+    ),
+    Option(
+        _SPEED, "passthrough", "passthrough", kinds.choice("upper", "all", "off"), "upper",
+        "Which files the kernel (6.9 or later, for root, without noatime) reads and writes by "
+        "itself once they are open: those in the upper, all of them, or none. With all, a file "
+        "opened for reading before its copy-up keeps showing the lower data.",
     ),
     Option(
         _SPEED, "static_nlink", "static_nlink", kinds.Flag(), "off",

@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 import pyfuse3
 import trio
 
-from . import checks, diagnose, eventloop, faults, syscalls
+from . import checks, diagnose, eventloop, faults, passthrough, syscalls
 from .errors import UnionError, printable
 from .ids import IdMap
 from .operations import Encoder, Operations
 from .options import libfuse_options
+from .replies import Replies
 from .stack import Opened, open_union
 from .stats import Stats
 
@@ -111,6 +112,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
     os.umask(0)
     opened = open_union(options, encoder)
     try:
+        replies = Replies()
         operations = Operations(
             opened.union,
             timeout=options.timeout,
@@ -118,6 +120,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             acls=options.acl,
             sync=options.fsync != "volatile",
             ids=ids,
+            replies=replies,
         )
         if options.faults:
             opened.warnings.append(faults.install(options.faults, opened.union.upper))
@@ -127,7 +130,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
         trace = _start_trace(options, operations, opened) if options.trace else None
         for warning in opened.warnings:
             print(f"unionfs: warning: {warning}", file=sys.stderr, flush=True)
-        mount = Mountpoint(options)
+        mount = Mountpoint(options, replies)
         mount.mount(operations)
         started()
         try:
@@ -182,16 +185,17 @@ async def _watch_signals(mount: Mountpoint, stats: Stats | None) -> None:
 class Mountpoint:
     """Where the union is mounted, directly by mount(2) or through fusermount3."""
 
-    def __init__(self, options: MountOptions) -> None:
+    def __init__(self, options: MountOptions, replies: Replies) -> None:
         self.options = options
+        self._replies = replies
         self.path = os.path.abspath(options.mountpoint)
         self._direct = False
 
     def mount(self, operations: Operations) -> None:
         """Mount; raises UnionError saying what is missing on this machine."""
-        eventloop.install(self._ready)
+        eventloop.install(self._replies, self._ready)
         try:
-            where = self._mount_directly()
+            where = self._mount_directly(operations)
             arguments: set[str] = set()
         except OSError as error:
             if os.geteuid() == 0 and not isinstance(error, PermissionError):
@@ -202,7 +206,7 @@ class Mountpoint:
         except (RuntimeError, OSError) as error:
             raise UnionError(diagnose.explain_mount_failure(error, self.options)) from None
 
-    def _mount_directly(self) -> str:
+    def _mount_directly(self, operations: Operations) -> str:
         """mount(2) by ourselves, which needs CAP_SYS_ADMIN in the mount namespace.
 
         MS_POSIXACL makes the kernel leave the umask to us: below a default ACL it must not count,
@@ -230,7 +234,20 @@ class Mountpoint:
             os.close(fd)
             raise
         self._direct = True
+        if self._passes() and passthrough.supported(fd):
+            operations.pass_through(fd, lower=options.passthrough == "all")
         return f"/dev/fd/{fd}"
+
+    def _passes(self) -> bool:
+        """Whether the kernel may read and write by itself.
+
+        Not with noatime, for it keeps access times, and not where each request is to be seen.
+        """
+        options = self.options
+        wanted = options.passthrough == "all" or (
+            options.passthrough == "upper" and options.upper is not None
+        )
+        return wanted and not (options.noatime or options.trace or options.faults)
 
     def _flags(self) -> int:
         options = self.options

@@ -45,11 +45,13 @@ class Node:
 
     __slots__ = (
         "attr",
+        "backing",
         "data",
         "disguised",
         "fd",
         "links",
         "lookups",
+        "mapped",
         "metacopy",
         "mode",
         "name",
@@ -82,6 +84,10 @@ class Node:
         """Inode number on the upper file system when several names may lead to it, else 0."""
         self.attr: object = None
         """What the transport built from the node's stat; None when that is stale."""
+        self.backing = 0
+        """Not 0 while the kernel reads and writes the file past us: nothing is kept of it then."""
+        self.mapped = False
+        """Whether it may be mapped for writing past us, which nobody tells: no caching ever after."""
         self.xattrs: frozenset[bytes] | None = None
         """Raw xattr names where known without asking; None when unknown."""
         self.lookups = 0
@@ -96,6 +102,12 @@ class Node:
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.nid} {path_of(self)!r}>"
+
+
+_KEPT_BY_HANDLES = (
+    *("source", "source_name", "data", "metacopy", "xattrs"),
+    *("fd", "opens", "lookups", "backing"),
+)
 
 
 class Dir(Node):
@@ -643,8 +655,9 @@ class Tree:
         """Read the node's attributes again; returns what encode made of them."""
         st = self.stat(node)
         node.mode = st.st_mode
-        node.attr = self.encode(node, st)
-        return node.attr
+        attr = self.encode(node, st)
+        node.attr = None if node.backing else attr
+        return attr
 
     def stat(self, node: Node) -> os.stat_result:
         """The stat of the topmost file behind *node*."""
@@ -659,6 +672,18 @@ class Tree:
             return os.fstat(top.root_fd)
         fd, name, _ = self.place(node)
         return os.stat(name, dir_fd=fd, follow_symlinks=False)
+
+    def part(self, node: Node) -> None:
+        """Leave the open descriptor and the number of *node* to a node without a name.
+
+        Whoever has it open goes on with that one; the names lead to *node*, which nobody knows yet.
+        """
+        ghost = Node(node.nid, node.mode, None, b"", node.upper)
+        for field in _KEPT_BY_HANDLES:
+            setattr(ghost, field, getattr(node, field))
+        node.fd, node.opens, node.lookups, node.backing, node.attr = -1, 0, 0, 0, None
+        node.nid = self._invent()
+        self.nodes[ghost.nid], self.nodes[node.nid] = ghost, node
 
     # --- forgetting ---
 

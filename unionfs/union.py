@@ -228,7 +228,7 @@ class Union:
         st = self.tree.stat(node)
         node.real = st.st_ino
         self.tree.links[st.st_ino] = node
-        node.attr = self.tree.encode(node, st)
+        node.attr = None
         parent.attr = None
         return node
 
