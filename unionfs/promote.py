@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 from . import copyup, syscalls
@@ -29,6 +31,11 @@ class Transfer:
     target: int
     temp: bytes | None
     size: int
+
+    @property
+    def cut(self) -> bool:
+        """Whether the copy is a truncation too."""
+        return self.size < self.st.st_size
 
     def run(self, *, sync: bool) -> None:
         """Copy the data. Touches nothing but its two descriptors, so any thread may do it."""
@@ -68,24 +75,30 @@ class Promoter:
             _refuse_frozen(source_fd)
         finally:
             os.close(source_fd)
-        parent_fd = self._tree.upper_dir_fd(parent)
         temp = upper.temp_name()
         os.mkdir(temp, 0o700, dir_fd=upper.work_fd)
         try:
             self._dress(node, st, temp)
-            self.mark_impure(parent, parent_fd)
-            times = os.fstat(parent_fd)
-            with upper.lifted(parent_fd):
-                upper.rename(upper.work_fd, temp, parent_fd, node.name, syscalls.RENAME_NOREPLACE)
+            with self._entering(parent) as fd:
+                upper.rename(upper.work_fd, temp, fd, node.name, syscalls.RENAME_NOREPLACE)
         except OSError:
             upper.scrub(temp)
             raise
-        upper.keep_times(parent_fd, times)
         node.upper = True
         node.xattrs = None
         node.attr = None
         upper.settle(self._tree.upper_dir_fd(node))
-        upper.settle(parent_fd)
+        upper.settle(self._tree.upper_dir_fd(parent))
+
+    @contextmanager
+    def _entering(self, parent: Dir) -> Iterator[int]:
+        """The upper descriptor of *parent*, in which a copied-up child is to appear unnoticed."""
+        fd = self._tree.upper_dir_fd(parent)
+        self.mark_impure(parent, fd)
+        times = os.fstat(fd)
+        with self._upper.lifted(fd):
+            yield fd
+        self._upper.keep_times(fd, times)
 
     def _dress(self, node: Node, st: os.stat_result, temp: bytes) -> None:
         """Give the new object *temp* everything that *node*'s lower object has but its content."""
@@ -120,10 +133,13 @@ class Promoter:
 
     # --- files ---
 
-    def file(self, node: Node, size: int | None = None) -> None:
-        """Bring the non-directory *node* up at once, keeping only its first *size* bytes if given."""
+    def file(self, node: Node, size: int | None = None) -> bool:
+        """Bring the non-directory *node* up at once, keeping only its first *size* bytes if given.
+
+        Answers whether the copy was cut short so, which is all that truncating it would do.
+        """
         if node.upper and not node.metacopy:
-            return
+            return False
         if stat.S_ISREG(node.mode):
             transfer = self.begin(node, size)
             try:
@@ -132,8 +148,9 @@ class Promoter:
                 self.abandon(transfer)
                 raise
             self.finish(transfer)
-        else:
-            self._special(node)
+            return transfer.cut
+        self._special(node)
+        return False
 
     def begin(self, node: Node, size: int | None = None) -> Transfer:
         """Open both ends of a regular file's copy-up; follow with run() and finish() or abandon()."""
@@ -180,6 +197,12 @@ class Promoter:
             node.fd, node.writable = target, True
         else:
             os.close(target)
+        self._settle_parents(names)
+
+    def _settle_parents(self, names: list[tuple[Dir, bytes]]) -> None:
+        """With fsync=strict: what was entered under these names is on disk under them."""
+        for parent, _ in names:
+            self._upper.settle(self._tree.upper_dir_fd(parent))
 
     def _dress_file(self, transfer: Transfer, names: int) -> None:
         """Metadata of a regular file that is to get *names* names; the mode last, as in _dress."""
@@ -196,7 +219,13 @@ class Promoter:
                 if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):
                     raise
         os.fchmod(target, stat.S_IMODE(st.st_mode))
-        os.utime(target, ns=(st.st_atime_ns, st.st_mtime_ns))
+        mtime_ns = st.st_mtime_ns
+        if transfer.cut:
+            # Truncated before it has its name, with all that truncation does to times and
+            # capabilities: no later step can fail and leave the file short but otherwise as it was.
+            os.ftruncate(target, transfer.size)
+            mtime_ns = os.fstat(target).st_mtime_ns
+        os.utime(target, ns=(st.st_atime_ns, mtime_ns))
 
     def _known_names(self, node: Node, st: os.stat_result) -> list[tuple[Dir, bytes]]:
         """Every name that must follow the copy, so that hard links stay links.
@@ -214,42 +243,57 @@ class Promoter:
         upper = self._upper
         for parent, _ in names:
             self.directory(parent)
-        made: list[tuple[int, bytes]] = []
-        try:
-            for parent, name in names:
-                fd = self._tree.upper_dir_fd(parent)
-                self.mark_impure(parent, fd)
-                times = os.fstat(fd)
-                with upper.lifted(fd):
-                    self._enter_one(node, transfer, made, fd, name)
-                made.append((fd, name))
-                upper.keep_times(fd, times)
-                upper.settle(fd)
-        except OSError:
-            for fd, name in made if not node.upper else ():
-                os.unlink(name, dir_fd=fd)
-            raise
+        if node.upper:
+            self._replace_metacopies(transfer, names)
+        elif len(names) > 1:
+            temp = upper.links_name()
+            upper.name_temp(transfer.target, transfer.temp, temp)
+            transfer.temp = temp
+            self._enter_linked(temp, names)
+        else:
+            ((parent, name),) = names
+            with self._entering(parent) as fd:
+                upper.link_temp(transfer.target, transfer.temp, fd, name)
         if len(names) > 1:
             node.real = os.fstat(transfer.target).st_ino
             self._tree.links[node.real] = node
 
-    def _enter_one(
-        self, node: Node, transfer: Transfer, made: list[tuple[int, bytes]], fd: int, name: bytes
-    ) -> None:
-        if made:
-            self._upper.link(*made[0], fd, name)
-        elif node.upper:
-            self._replace_metacopy(transfer, fd, name)
-        else:
-            self._upper.link_temp(transfer.target, transfer.temp, fd, name)
+    def _enter_linked(self, temp: bytes, names: list[tuple[Dir, bytes]]) -> None:
+        """Give *temp*, of links_name(), all these names.
+
+        They come one by one. As long as the name in the work directory is there, they are not
+        complete, and after a crash the next mount takes them back (stack._take_back).
+        """
+        upper = self._upper
+        made: list[tuple[Dir, bytes]] = []
+        try:
+            for parent, name in names:
+                with self._entering(parent) as fd:
+                    upper.link(upper.work_fd, temp, fd, name)
+                    made.append((parent, name))
+            os.unlink(temp, dir_fd=upper.work_fd)
+        except OSError:
+            for parent, name in made:
+                with suppress(OSError):
+                    os.unlink(name, dir_fd=self._tree.upper_dir_fd(parent))
+            raise
+
+    def _replace_metacopies(self, transfer: Transfer, names: list[tuple[Dir, bytes]]) -> None:
+        """Put the complete file over every name of the metadata-only one."""
+        (first_parent, first), *more = names
+        first_fd = self._tree.upper_dir_fd(first_parent)
+        with self._entering(first_parent):
+            self._replace_metacopy(transfer, first_fd, first)
+        for parent, name in more:
+            with self._entering(parent) as fd:
+                self._upper.link(first_fd, first, fd, name)
 
     def _replace_metacopy(self, transfer: Transfer, dir_fd: int, name: bytes) -> None:
         """Put the complete file over the metadata-only one."""
         upper, temp = self._upper, transfer.temp
         if temp is None:
             temp = upper.temp_name()
-            source = b"/proc/self/fd/%d" % transfer.target
-            os.link(source, temp, dst_dir_fd=upper.work_fd, follow_symlinks=True)
+            upper.name_temp(transfer.target, None, temp)
         os.rename(temp, name, src_dir_fd=upper.work_fd, dst_dir_fd=dir_fd)
 
     def _special(self, node: Node) -> None:
@@ -257,29 +301,38 @@ class Promoter:
         upper = self._upper
         st = self._tree.stat(node)
         source_dir, source, _ = self._tree.place(node)
-        temp = upper.temp_name()
+        names = self._known_names(node, st)
+        temp = upper.links_name() if len(names) > 1 else upper.temp_name()
         if stat.S_ISLNK(st.st_mode):
             os.symlink(os.readlink(source, dir_fd=source_dir), temp, dir_fd=upper.work_fd)
         else:
             os.mknod(temp, stat.S_IFMT(st.st_mode) | 0o600, st.st_rdev, dir_fd=upper.work_fd)
         try:
             self._dress(node, st, temp)
-            for parent, name in self._known_names(node, st):
-                fd = self.directory(parent)
-                self.mark_impure(parent, fd)
-                times = os.fstat(fd)
-                with upper.lifted(fd):
-                    upper.link(upper.work_fd, temp, fd, name)
-                upper.keep_times(fd, times)
-                upper.settle(fd)
-            if node.parent is None:
-                node.fd = os.open(temp, os.O_PATH | os.O_NOFOLLOW, dir_fd=upper.work_fd)
-        finally:
+            self._enter_special(node, temp, names)
+        except OSError:
             upper.scrub(temp)
+            raise
         node.upper = True
         node.source = None
         node.xattrs = None
         node.attr = None
+        self._settle_parents(names)
+
+    def _enter_special(self, node: Node, temp: bytes, names: list[tuple[Dir, bytes]]) -> None:
+        """Give the finished *temp* its names; one that has lost all of them is kept open."""
+        upper = self._upper
+        for parent, _ in names:
+            self.directory(parent)
+        if not names:
+            node.fd = os.open(temp, os.O_PATH | os.O_NOFOLLOW, dir_fd=upper.work_fd)
+            upper.scrub(temp)
+        elif len(names) > 1:
+            self._enter_linked(temp, names)
+        else:
+            ((parent, name),) = names
+            with self._entering(parent) as fd:
+                upper.publish(temp, fd, name)
 
     # --- subtrees ---
 

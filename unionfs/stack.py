@@ -15,7 +15,7 @@ from .errors import UnionError, printable
 from .layer import DirFds, Layer
 from .tree import Encode, Stack, Tree
 from .union import DirRename, Union
-from .upper import AufsWhiteouts, Upper, pick_whiteouts, remove_tree
+from .upper import LINKS_PREFIX, AufsWhiteouts, Upper, pick_whiteouts, remove_tree
 
 if TYPE_CHECKING:
     from .options import MountOptions
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FDS_FOR_FILES = 256
 _LOCK_SECONDS = 1.0
+# Descriptors that calls open and close again, copy-ups in threads among them.
+_TRANSIENT_FDS = 32
 _VOLATILE_MARK = (b"incompat", b"volatile", b"dirty")
 
 
@@ -53,7 +55,8 @@ def raise_fd_limit() -> int:
 def open_union(options: MountOptions, encode: Encode) -> Opened:
     """Open everything that *options* name. Raises UnionError with the path and what to do."""
     limit = raise_fd_limit()
-    fds = DirFds(max(64, min(65536, limit // 4)))
+    last_fd = limit - DirFds.FEW - _TRANSIENT_FDS
+    fds = DirFds(max(DirFds.FEW, min(65536, limit // 4)), last_fd)
     held: list[int] = []
     warnings: list[str] = []
     aufs = options.aufs
@@ -68,7 +71,7 @@ def open_union(options: MountOptions, encode: Encode) -> Opened:
         top = Layer(root_fd, -1, options.upper, fds, aufs=aufs)
         top.noatime = os.O_NOATIME if options.noatime else 0
         if options.work is not None and not options.read_only:
-            upper, base_fd = _open_upper(options, root_fd, held, warnings)
+            upper, base_fd = _open_upper(options, top, held, warnings)
     redirects = options.redirect_dir
     tree = Tree(
         Stack(top, lowers, data),
@@ -78,7 +81,7 @@ def open_union(options: MountOptions, encode: Encode) -> Opened:
         follow_metacopy=options.metacopy is not False,
     )
     rename = _dir_rename(redirects, upper)
-    union = Union(tree, upper, dir_rename=rename, aufs=aufs, acls=options.acl)
+    union = Union(tree, upper, dir_rename=rename, aufs=aufs, acls=options.acl, last_fd=last_fd)
     if upper is not None:
         index.adopt(union, base_fd)
     return Opened(union, fds, warnings, held)
@@ -143,18 +146,18 @@ def _cannot_open(path: bytes, option: str, error: OSError) -> UnionError:
 
 
 def _open_upper(
-    options: MountOptions, root_fd: int, held: list[int], warnings: list[str]
+    options: MountOptions, top: Layer, held: list[int], warnings: list[str]
 ) -> tuple[Upper, int]:
     assert options.upper is not None and options.work is not None
     base_fd = _open_dir(options.work, "workdir")
     held.append(base_fd)
-    for fd, path in ((root_fd, options.upper), (base_fd, options.work)):
+    for fd, path in ((top.root_fd, options.upper), (base_fd, options.work)):
         _lock(fd, path)
-    work_fd = _prepare_work(base_fd, options)
+    work_fd = _prepare_work(base_fd, top, options)
     held.append(work_fd)
     family = formats.USER if options.userxattr else _family(work_fd)
     upper = Upper(
-        root_fd,
+        top.root_fd,
         work_fd,
         family=family,
         sync=options.fsync != "volatile",
@@ -202,7 +205,7 @@ def _lock_owner(fd: int) -> int | None:
     return None
 
 
-def _prepare_work(base_fd: int, options: MountOptions) -> int:
+def _prepare_work(base_fd: int, top: Layer, options: MountOptions) -> int:
     """The empty scratch directory ``work/work``, where kernel overlayfs has it too."""
     assert options.work is not None
     where = printable(options.work)
@@ -214,9 +217,26 @@ def _prepare_work(base_fd: int, options: MountOptions) -> int:
         raise UnionError(f"workdir {where}: {error.strerror}; make it writable") from None
     work_fd = _open_work(base_fd, where)
     _refuse_dirty(work_fd, where)
-    for item in os.listdir(work_fd):
-        remove_tree(work_fd, os.fsencode(item))
+    for item in map(os.fsencode, os.listdir(work_fd)):
+        if item.startswith(LINKS_PREFIX):
+            _take_back(top, work_fd, item)
+        remove_tree(work_fd, item)
     return work_fd
+
+
+def _take_back(top: Layer, work_fd: int, temp: bytes) -> None:
+    """Remove the names of a copied-up file that a crash kept from getting all of them.
+
+    Nothing had been changed through them yet, so the lower file shows again as the same. Only then
+    is the upper searched for them.
+    """
+    st = os.stat(temp, dir_fd=work_fd, follow_symlinks=False)
+    for path in top.paths_of(st.st_ino, st.st_nlink - 1):
+        parent, _, name = path.rpartition(b"/")
+        fd = top.dir_fd(parent)
+        times = os.fstat(fd)
+        os.unlink(name, dir_fd=fd)
+        os.utime(fd, ns=(times.st_atime_ns, times.st_mtime_ns))
 
 
 def _open_work(base_fd: int, where: str) -> int:

@@ -69,6 +69,17 @@ def _truncate_fd(fd: int, size: int, *, resized: bool) -> None:
         os.truncate(_PROC_FD % fd, size)
 
 
+def _changes_nothing(changes: Changes, st: os.stat_result) -> bool:
+    """Whether only times are set, to what they are.
+
+    With write-back the kernel sends the mtime of an inode whenever its ctime has moved, as when one
+    of its names is removed: no reason to copy a lower file up.
+    """
+    return changes == Changes(atime_ns=changes.atime_ns, mtime_ns=changes.mtime_ns) and (
+        changes.atime_ns in (None, st.st_atime_ns) and changes.mtime_ns in (None, st.st_mtime_ns)
+    )
+
+
 def _fail(code: int, name: bytes | None = None) -> OSError:
     return OSError(code, os.strerror(code), name)
 
@@ -84,12 +95,14 @@ class Union:
         dir_rename: DirRename,
         aufs: bool,
         acls: bool = True,
+        last_fd: int,
     ) -> None:
         self.tree = tree
         self.upper = upper
         self.dir_rename = dir_rename
         self._reserve_aufs_names = aufs
         self._acls = acls
+        self._last_fd = last_fd
         self._own = (os.geteuid(), os.getegid())
         self.promoter = Promoter(tree, upper) if upper is not None else None
 
@@ -122,6 +135,21 @@ class Union:
         if self._reserve_aufs_names and name.startswith(formats.AUFS_PREFIX):
             # It would be read back as the deletion of another name.
             raise _fail(errno.EINVAL, name)
+
+    def _leave_room(self) -> None:
+        """EMFILE for one more open file while there are descriptors left for all other calls.
+
+        The lowest free number is given out, so the table is as full as that number is high.
+        """
+        if self._next_fd() > self._last_fd:
+            self.tree.close_idle_fds()
+            if self._next_fd() > self._last_fd:
+                raise _fail(errno.EMFILE)
+
+    def _next_fd(self) -> int:
+        fd = os.dup(self.tree.stack.lowers[0].root_fd)
+        os.close(fd)
+        return fd
 
     def _birth(self, parent: Dir, mode: int, caller: Caller) -> Birth:
         """How a new child of *parent* looks: owner, bits, inherited ACL.
@@ -159,6 +187,7 @@ class Union:
     def create(self, parent: Dir, name: bytes, mode: int, caller: Caller) -> Node:
         """Make a regular file and open it for reading and writing."""
         upper, dir_fd = self._prepare(parent, name)
+        self._leave_room()
         fd = upper.create_file(dir_fd, name, self._birth(parent, stat.S_IFREG | mode, caller))
         node = self._enter(parent, name, os.fstat(fd))
         node.fd, node.writable, node.opens = fd, True, 1
@@ -487,27 +516,40 @@ class Union:
 
     # --- attributes ---
 
-    def _promote(self, node: Node, size: int | None = None) -> None:
+    def _promote(self, node: Node, size: int | None = None) -> bool:
+        """Bring *node* up; answers whether its copy was cut short to *size*."""
         _, promoter = self.writable()
         if node.upper and not node.metacopy:
-            return
+            return False
         if isinstance(node, Dir):
             promoter.directory(node)
-        else:
-            promoter.file(node, size)
+            return False
+        return promoter.file(node, size)
 
     def setattr(self, node: Node, changes: Changes) -> None:
         """chmod, chown, truncate and utimensat in one; the owner first, for it clears setuid."""
-        resized = changes.size is not None and changes.size != self.tree.stat(node).st_size
-        self._promote(node, changes.size)
-        if changes.uid is not None or changes.gid is not None:
+        st = self.tree.stat(node)
+        if not node.upper and _changes_nothing(changes, st):
+            return
+        resized = changes.size is not None and changes.size != st.st_size
+        cut = self._promote(node, changes.size)
+        owned = changes.uid is not None or changes.gid is not None
+        if owned:
             self._chown(node, changes.uid, changes.gid)
-        if changes.size is not None:
+        if changes.size is not None and not cut:
             self._truncate(node, changes.size, resized=resized)
         if changes.mode is not None:
-            self._chmod(node, stat.S_IMODE(changes.mode))
+            bits = stat.S_IMODE(changes.mode)
+            # A chown that comes with a mode clears setuid, which the disk has done by now.
+            if not owned or stat.S_IMODE(self.tree.stat(node).st_mode) != bits:
+                self._chmod(node, bits)
         if changes.atime_ns is not None or changes.mtime_ns is not None:
-            self._utime(node, changes.atime_ns, changes.mtime_ns)
+            try:
+                self._utime(node, changes.atime_ns, changes.mtime_ns)
+            except OSError:
+                # What is truncated is truncated, at about that time: an error would be a lie.
+                if changes.size is None:
+                    raise
         self.tree.refresh(node)
 
     def _at(self, node: Node) -> tuple[bytes, int | None, bool]:
@@ -644,10 +686,30 @@ class Union:
         """
         if node.is_dir:
             raise _fail(errno.EISDIR)
+        if not node.opens:
+            self._leave_room()
+        # Counted beforehand: then a copy-up leaves its descriptor open, and after a copy-up that
+        # was cut short by O_TRUNC no further open(2) can fail.
+        node.opens += 1
+        try:
+            cut = self._open_for(node, flags)
+            if flags & os.O_TRUNC:
+                if not cut:
+                    os.ftruncate(node.fd, 0)
+                node.attr = None
+                if not privileged:
+                    self._drop_setuid(node)
+        except OSError:
+            self.release(node)
+            raise
+
+    def _open_for(self, node: Node, flags: int) -> bool:
+        """Make the node's descriptor do what *flags* ask for; answers whether it was truncated too."""
         wants_write = bool(flags & (_WRITABLE | os.O_TRUNC))
-        if wants_write:
-            self._promote(node, 0 if flags & os.O_TRUNC else None)
-        if not node.opens or (wants_write and not node.writable):
+        lower = not node.upper or node.metacopy
+        cut = wants_write and self._promote(node, 0 if flags & os.O_TRUNC else None)
+        handed_over = wants_write and lower
+        if not handed_over and (node.opens == 1 or (wants_write and not node.writable)):
             # ftruncate(2) wants a writable descriptor, and open(2) lets O_RDONLY truncate too.
             access = flags & _WRITABLE or (os.O_RDWR if wants_write else 0)
             fd = self._open_upper(node, access) if node.upper else self._open_lower(node)
@@ -655,12 +717,7 @@ class Union:
                 os.close(node.fd)
             node.fd = fd
             node.writable = wants_write and node.upper
-        node.opens += 1
-        if flags & os.O_TRUNC:
-            os.ftruncate(node.fd, 0)
-            node.attr = None
-            if not privileged:
-                self._drop_setuid(node)
+        return cut
 
     def _drop_setuid(self, node: Node) -> None:
         bits = stat.S_IMODE(os.fstat(node.fd).st_mode)

@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import count
 
@@ -19,6 +19,8 @@ from . import acl, copyup, formats, layer, syscalls
 
 _PROC_FD = b"/proc/self/fd/%d"
 _PROC_NAME = b"/proc/self/fd/%d/%s"
+LINKS_PREFIX = b"links#"
+"""Begins the name in the work directory of a file that is getting several names at once."""
 _TEMP_FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
 
 
@@ -72,6 +74,10 @@ class Upper:
         """A name in the work directory that nobody uses, in the kernel's ``#hex`` form."""
         return b"#%x" % next(self._serial)
 
+    def links_name(self) -> bytes:
+        """A scratch name for what gets several names, see Promoter."""
+        return LINKS_PREFIX + b"%x" % next(self._serial)
+
     def scrub(self, name: bytes) -> None:
         """Remove *name* and what is below it from the work directory; never fails for litter."""
         try:
@@ -81,7 +87,7 @@ class Upper:
         except OSError:
             pass
 
-    def _publish(self, temp: bytes, dir_fd: int, name: bytes) -> None:
+    def publish(self, temp: bytes, dir_fd: int, name: bytes) -> None:
         """Move the finished non-directory *temp* to its name, over a whiteout if one is there."""
         try:
             os.rename(temp, name, src_dir_fd=self.work_fd, dst_dir_fd=dir_fd)
@@ -143,6 +149,14 @@ class Upper:
         flags = _TEMP_FLAGS | os.O_CREAT | os.O_EXCL
         return os.open(temp, flags, mode, dir_fd=self.work_fd), temp
 
+    def name_temp(self, fd: int, temp: bytes | None, name: bytes) -> None:
+        """Give what open_temp() gave the name *name* in the work directory."""
+        if temp is None:
+            source = _PROC_FD % fd
+            os.link(source, name, dst_dir_fd=self.work_fd, follow_symlinks=True)
+        else:
+            os.rename(temp, name, src_dir_fd=self.work_fd, dst_dir_fd=self.work_fd)
+
     def discard_temp(self, fd: int, temp: bytes | None) -> None:
         """Throw away what open_temp() gave."""
         os.close(fd)
@@ -159,8 +173,8 @@ class Upper:
                 return
             except FileExistsError:
                 temp = self.temp_name()
-                os.link(source, temp, dst_dir_fd=self.work_fd, follow_symlinks=True)
-        self._publish(temp, dir_fd, name)
+                self.name_temp(fd, None, temp)
+        self.publish(temp, dir_fd, name)
 
     def make_symlink(self, dir_fd: int, name: bytes, target: bytes, birth: Birth) -> None:
         """Make the symlink *name*."""
@@ -174,7 +188,7 @@ class Upper:
         temp = self.temp_name()
         os.symlink(target, temp, dir_fd=self.work_fd)
         self._own(temp, birth)
-        self._publish(temp, dir_fd, name)
+        self.publish(temp, dir_fd, name)
 
     def make_node(self, dir_fd: int, name: bytes, mode: int, rdev: int, birth: Birth) -> None:
         """Make the fifo, socket, device or empty file *name*; *mode* has the type."""
@@ -196,7 +210,7 @@ class Upper:
         except OSError:
             self.scrub(temp)
             raise
-        self._publish(temp, dir_fd, name)
+        self.publish(temp, dir_fd, name)
 
     def make_nested_whiteout(self, dir_fd: int, name: bytes) -> None:
         """Make an empty file marked as the whiteout of a union on top of ours."""
@@ -276,7 +290,7 @@ class Upper:
             pass
         temp = self.temp_name()
         os.link(old, temp, src_dir_fd=old_dir, dst_dir_fd=self.work_fd, follow_symlinks=False)
-        self._publish(temp, dir_fd, name)
+        self.publish(temp, dir_fd, name)
 
     # --- removing ---
 
@@ -360,7 +374,9 @@ class Upper:
         """Rename a directory to a name that a whiteout has: the two change places."""
         self.rename(old_dir, old, new_dir, new, syscalls.RENAME_EXCHANGE)
         if not whiteout:
-            os.unlink(old, dir_fd=old_dir)
+            # Should it stay, it hides nothing; the rename is done.
+            with suppress(OSError):
+                os.unlink(old, dir_fd=old_dir)
 
     # --- marks ---
 
@@ -399,8 +415,12 @@ class Upper:
         return formats.encode_origin(handle, syscalls.fs_uuid(dir_fd)) if handle else b""
 
     def keep_times(self, dir_fd: int, st: os.stat_result) -> None:
-        """Set the directory's times back: a child's copy-up is not a change of its parent."""
-        os.utime(dir_fd, ns=(st.st_atime_ns, st.st_mtime_ns))
+        """Set the directory's times back: a child's copy-up is not a change of its parent.
+
+        The child is there by now, so a failure of this is no failure of the copy-up.
+        """
+        with suppress(OSError):
+            os.utime(dir_fd, ns=(st.st_atime_ns, st.st_mtime_ns))
 
 
 def _inherited(birth: Birth) -> tuple[int, bytes | None]:
