@@ -6,7 +6,7 @@ answers the exit status. What is slow to import is imported inside `run`.
 
 from __future__ import annotations
 
-from unionfs.testing.commands import crash, drivers, fuzz, load, matrix, run
+from unionfs.testing.commands import crash, drivers, fuzz, load, matrix, replay, run
 from unionfs.testing.commands.common import Subcommands
 
 MODULES = (
@@ -15,6 +15,7 @@ MODULES = (
     fuzz,
     load,
     matrix,
+    replay,
     run,
 )
 
