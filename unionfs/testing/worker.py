@@ -152,7 +152,7 @@ class Worker:
             )
             return verdict(done.returncode, stderr)
 
-    def mount_union(self, arguments: list[str], mountpoint: str) -> str:
+    def mount_union(self, arguments: list[str], mountpoint: str, cwd: str = "/") -> str:
         """Our own program, in a fork of this process that has it loaded already.
 
         It is the same main() with the same arguments; only the start of the interpreter is saved,
@@ -165,6 +165,7 @@ class Worker:
                 status = 1
                 try:
                     self.become_program(stderr.fileno())
+                    os.chdir(cwd)
                     status = program(arguments)
                 finally:
                     sys.stderr.flush()

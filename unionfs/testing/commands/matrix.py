@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from unionfs.testing.probes.probe import Probe
 
 
+FILE_WIDTH = 300  # columns of a table that is written to a file
+
+
 def add(commands: Subcommands) -> None:
     """The command line."""
     matrix = commands.add_parser(
@@ -120,32 +123,39 @@ def status(drivers: list[Driver], deviations: list[str]) -> int:
 
 def write(matrix: Matrix, arguments: argparse.Namespace, conditions: str) -> None:
     """The table in the format that was asked for."""
+    from unionfs.testing.matrixpage import html_page, markdown
+
+    if arguments.format == "terminal":
+        return write_terminal(matrix, arguments.output)
+    if arguments.format == "html":
+        return write_text(html_page(matrix, conditions), arguments.output)
+    document = markdown(matrix, conditions)
+    if arguments.output is not None:
+        for path, source in document.programs.items():
+            target = arguments.output.parent / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(source, encoding="utf-8")
+    return write_text(document.text, arguments.output)
+
+
+def write_terminal(matrix: Matrix, output: Path | None) -> None:
+    """Tables as wide as the terminal; in a file they are as wide as they need to be."""
     from rich.console import Console
 
-    from unionfs.testing.matrixpage import html_page, markdown, terminal
+    from unionfs.testing.matrixpage import terminal
 
-    output: Path | None = arguments.output
-    match arguments.format:
-        case "terminal" if output is None:
-            return terminal(matrix, Console())
-        case "terminal":
-            with output.open("w", encoding="utf-8") as file:
-                return terminal(matrix, Console(file=file, width=240))
-        case "html":
-            text = html_page(matrix, conditions)
-        case _:
-            document = markdown(matrix, conditions)
-            text = document.text
-            if output is not None:
-                for path, source in document.programs.items():
-                    target = output.parent / path
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                    target.write_text(source, encoding="utf-8")
+    if output is None:
+        return terminal(matrix, Console())
+    with output.open("w", encoding="utf-8") as file:
+        return terminal(matrix, Console(file=file, width=FILE_WIDTH))
+
+
+def write_text(text: str, output: Path | None) -> None:
+    """To the file, or to stdout."""
     if output is None:
         print(text, end="")
     else:
         output.write_text(text, encoding="utf-8")
-    return None
 
 
 def versions(drivers: list[Driver]) -> str:

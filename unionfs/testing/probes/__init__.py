@@ -45,5 +45,5 @@ def find_probes(pattern: str = "*") -> list[Probe]:
         if fnmatchcase(probe.name, pattern)
     ]
     if not found:
-        raise UnionError(f"no probe is called {pattern!r}; `unionfs-lab matrix --list` names them")
+        raise UnionError(f"no probe is called {pattern!r}; docs/semantics.md names them")
     return found

@@ -114,14 +114,14 @@ PROBES = (
     ),
     Probe(
         "copy-up-by-chown",
-        "so does chown(2)",
+        "chown(2) of a lower file keeps its content and modification time",
         "POSIX chown()",
         ((file("a", "x"),),),
         goes_up(does(Chown("a", 5, 6))),
     ),
     Probe(
         "copy-up-by-setxattr",
-        "and setxattr(2)",
+        "setxattr(2) of a lower file keeps its content and modification time",
         "setxattr(2)",
         ((file("a", "x"),),),
         (*goes_up(does(SetXattr("a", "user.k", "v"))), gives(GetXattr("a", "user.k"), "1:v")),

@@ -166,7 +166,7 @@ PROBES = (
     ),
     Probe(
         "umask",
-        "elsewhere it does",
+        "where it has none the umask counts",
         "umask(2)",
         ((directory("d"),),),
         (
@@ -214,7 +214,7 @@ PROBES = (
     ),
     Probe(
         "parent-time-at-unlink",
-        "so does an entry less",
+        "a deleted entry changes the directory's modification time",
         "POSIX unlink()",
         ((directory("d"), file("d/a")),),
         (
@@ -225,7 +225,7 @@ PROBES = (
     ),
     Probe(
         "parent-time-at-rename",
-        "and an entry of another name",
+        "a renamed entry changes the directory's modification time",
         "POSIX rename()",
         ((directory("d"), file("d/a")),),
         (

@@ -22,7 +22,7 @@ PROBES = (
     ),
     Probe(
         "hard-link-written-then-remounted",
-        "what was written to one name is there after a remount",
+        "what was written to one name is read there after a remount",
         "write(2)",
         LINKED,
         (
@@ -33,7 +33,7 @@ PROBES = (
     ),
     Probe(
         "hard-links-stay-linked-over-remount",
-        "and at the other names",
+        "what was written to one name is read at the others after a remount",
         "POSIX link(): two names of one file",
         LINKED,
         (

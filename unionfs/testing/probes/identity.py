@@ -57,7 +57,7 @@ PROBES = (
     ),
     Probe(
         "number-of-changed-directory-over-remount",
-        "so does a directory that was copied up",
+        "a directory that was copied up keeps its inode number over a remount",
         "backup and tar(1) recognise files by it",
         ((directory("d"), file("d/a", "x")),),
         (
@@ -70,7 +70,7 @@ PROBES = (
     ),
     Probe(
         "number-of-renamed-over-remount",
-        "and a file that was renamed",
+        "a file that was renamed keeps its inode number over a remount",
         "backup and tar(1) recognise files by it",
         ((file("a", "x"),),),
         (
@@ -83,7 +83,7 @@ PROBES = (
     ),
     Probe(
         "number-of-symlink-over-remount",
-        "and a symbolic link that was renamed",
+        "a symbolic link that was renamed keeps its inode number over a remount",
         "backup and tar(1) recognise files by it",
         ((symlink("s", "a"),),),
         (
@@ -119,7 +119,7 @@ PROBES = (
     ),
     Probe(
         "two-disks-numbers-in-listing",
-        "also where layers lie on two file systems",
+        "readdir(3) gives the numbers of stat(2) where layers lie on two file systems",
         "POSIX <dirent.h>: d_ino",
         (
             (directory("d"), file("d/a"), directory("d/m")),
@@ -150,7 +150,7 @@ PROBES = (
     ),
     Probe(
         "two-disks-number-at-copy-up",
-        "and keep their numbers when they are copied up to a third",
+        "a file keeps its numbers when it is copied up to another file system",
         POSIX,
         ((file("a", "x"),), (file("b", "y"),)),
         (

@@ -55,7 +55,7 @@ PROBES = (
     ),
     Probe(
         "mapping-from-before-copy-up",
-        "so does a shared mapping",
+        "a shared mapping from before a copy-up shows what was written since",
         "POSIX mmap(): MAP_SHARED; overlayfs.rst calls its own answer non-standard",
         ((file("a", "xxxx"),),),
         (
@@ -109,7 +109,7 @@ PROBES = (
     ),
     Probe(
         "unlinked-link-count",
-        "and has no links",
+        "an open file that was unlinked has no links",
         "POSIX unlink()",
         ((file("a", "x"),),),
         (does(Open(0, "a", "RDWR")), does(Unlink("a")), has(Fstat(0), nlink=0)),
@@ -130,7 +130,7 @@ PROBES = (
     ),
     Probe(
         "unlinked-read-only-link-count",
-        "and has no links",
+        "a lower file that is open for reading has no links after it was unlinked",
         "POSIX unlink()",
         ((file("a", "x"),),),
         (does(Open(0, "a", "RDONLY")), does(Unlink("a")), has(Fstat(0), nlink=0)),

@@ -44,12 +44,16 @@ shutil.rmtree(HOME)
 def program(probes: Sequence[Probe]) -> str:
     """The text of the program, in Python."""
     asked = [operation for probe in probes for operation in probe.operations]
-    lines = [HEAD, script.imports(), "import sys", script.sources(asked), script.SETUP, *commands()]
+    return "\n".join([questions(probes), script.sources(asked), script.SETUP, *commands(), MAIN])
+
+
+def questions(probes: Sequence[Probe]) -> str:
+    """Its first part: the probes. What they use comes after them."""
+    lines = [HEAD, script.imports(), "import sys"]
     for probe in probes:
         lines += ["", "", *function(probe)]
     table = [f"    {probe.name!r}: {function_name(probe)}," for probe in probes]
-    lines += ["", "", "PROBES = {", *table, "}", MAIN]
-    return "\n".join(lines)
+    return "\n".join([*lines, "", "", "PROBES = {", *table, "}", ""])
 
 
 def first_line(text: str, probe: Probe) -> int:

@@ -139,7 +139,7 @@ PROBES = (
     ),
     Probe(
         "rename-of-new-link-leaves-no-needless-whiteout",
-        "nor does a new link of a lower file",
+        "a new link of a lower file, renamed, leaves nothing at its old name",
         "overlayfs.rst: a whiteout hides a lower name, and there is none",
         ((file("a", "x"),),),
         (

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
-import sys
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal
@@ -67,11 +65,12 @@ def impossible(driver: Driver, probe: Probe) -> str | None:
 
 def not_mounted(probe: Probe, error: UnionError | OSError) -> Cell:
     """The answer of a driver that would not mount, or that could not be given its layers."""
-    if probe.mounting is None:
-        return Cell("cannot", str(error).splitlines()[0])
+    if isinstance(error, OSError):
+        return Cell("cannot", f"the layers cannot be made: {error}")
     if isinstance(error, Hung):
         return Cell("differs", "mount: hangs")
-    return Cell("differs", "mount: refused") if probe.mounting.right else Cell("right")
+    wanted = probe.mounting is None or probe.mounting.right
+    return Cell("differs", "mount: refused") if wanted else Cell("right")
 
 
 def answer(bench: Bench, probe: Probe) -> Cell:
@@ -171,12 +170,10 @@ class ProbeBench(Bench):
     def call_program(self, mountpoint: str) -> None:
         """The command line of the driver, with the options of the probe."""
         fill = {"options": self.mounting.options, "mountpoint": mountpoint}
-        words = [word.format(**fill) for word in command(self.driver)]
-        argv = [found(words[0]), *words[1:]]
-        self.place.call("mount_program", argv=argv, mountpoint=mountpoint, cwd=self._own)
-
-
-def found(program: str) -> str:
-    """Where a program is: next to the interpreter, as ours in a virtual environment, or on PATH."""
-    beside = os.path.join(os.path.dirname(sys.executable), program)
-    return beside if os.path.exists(beside) else shutil.which(program) or program
+        program, *words = (word.format(**fill) for word in command(self.driver))
+        if "ours" in self.driver.traits:
+            # Not a new interpreter, and with the bugs that were planted.
+            self.place.call("mount_union", arguments=words, mountpoint=mountpoint, cwd=self._own)
+        else:
+            argv = [program, *words]
+            self.place.call("mount_program", argv=argv, mountpoint=mountpoint, cwd=self._own)
