@@ -363,7 +363,7 @@ def show_logs(
         bool, typer.Option("-t", "--timestamps", help="Begin each line with its time.")
     ] = False,
 ) -> None:
-    """Show what a detached container has written, each stream on its own.
+    """Show what a container has written, each stream on its own.
 
     Example: layertool logs -f web
     """

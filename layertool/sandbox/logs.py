@@ -1,4 +1,4 @@
-"""The output of detached containers: one JSON object a line, in docker's json-file form.
+"""The output of containers: one JSON object a line, in docker's json-file form.
 
 Bytes that are no UTF-8 survive as lone surrogates (`surrogateescape`).
 """
@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from layertool.sandbox.state import now
+from layertool.sandbox.terminal import write_all
 
 FILE: Final = "output.log"
 _CHUNK: Final = 65536
@@ -30,18 +31,64 @@ class Piece:
     time: str
 
 
-def record(directory: Path, sources: Mapping[int, str]) -> None:
-    """Copy descriptors (to the name of their stream) into the log until all have ended."""
-    with open(directory / FILE, "ab", buffering=0) as log, selectors.DefaultSelector() as selector:
+class Log:
+    """The log of one container, to be added to. A full disk ends the log, not the container."""
+
+    def __init__(self, directory: Path) -> None:
+        self._file: BinaryIO | None = open(directory / FILE, "ab", buffering=0)  # noqa: SIM115
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._close()
+
+    def write(self, stream: str, data: bytes) -> None:
+        """Add what came from "stdout" or "stderr"."""
+        if self._file is None or not data:
+            return
+        whole = self._file.tell()
+        line = _encode(stream, data)
+        try:
+            complete = self._file.write(line) == len(line)
+        except OSError:
+            complete = False
+        if not complete:
+            # A piece of a line would make all of the log unreadable.
+            self._file.truncate(whole)
+            self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def record(log: Log, sources: Mapping[int, str], copies: Mapping[str, int] | None = None) -> None:
+    """Log what comes from descriptors (to the name of their stream) until all have ended.
+
+    With `copies` (from streams to descriptors) it is also written there. When nobody reads a copy
+    any more its source is closed, so that the writer hears of it as if it had written there itself.
+    """
+    with selectors.DefaultSelector() as selector:
         for fd, stream in sources.items():
             selector.register(fd, selectors.EVENT_READ, stream)
         while selector.get_map():
             for key, _ in selector.select():
                 data = _read(key.fd)
-                if data:
-                    log.write(_encode(key.data, data))
-                else:
+                log.write(key.data, data)
+                if not data or (copies and not _copied(data, copies[key.data])):
                     selector.unregister(key.fd)
+                    os.close(key.fd)
+
+
+def _copied(data: bytes, fd: int) -> bool:
+    """Write all of it; False when there is no reader left."""
+    try:
+        write_all(fd, data)
+    except BrokenPipeError:
+        return False
+    return True
 
 
 def _read(fd: int) -> bytes:

@@ -1,13 +1,14 @@
 """Running a container from start to end: the process that does so holds the container's lock.
 
-In the foreground that is the command itself. Detached, it is a process of its own, which keeps the
-output in a log. Either way the mounts live in a private mount namespace: when the last process
+In the foreground that is the command itself. Detached, it is a process of its own. Either way the
+output is kept in a log, and the mounts live in a private mount namespace: when the last process
 ends, however it ends, nothing stays mounted.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import signal
@@ -32,14 +33,23 @@ if TYPE_CHECKING:
 def run(container: Container, layers: Sequence[Path]) -> int:
     """Run a container in the foreground; returns its exit status in docker's numbers.
 
-    `layers` are those of its image, top first. Raises LayertoolError if it cannot be started.
+    What it writes is logged too, unless the log goes with the container at once (`--rm`): then it
+    has our own standard output and error. `layers` are those of its image, top first. Raises
+    LayertoolError if it cannot be started.
     """
     spec = ContainerSpec.from_dict(container.config)
+    pipes = _Pipes() if not (spec.tty or spec.auto_remove) else None
+    process = spec.process(**pipes.ends()) if pipes else spec.process()
     with (
         Forwarder() as forwarder,
-        _started(container, layers, spec, spec.process()) as running,
+        logs.Log(container.dir) as log,
+        _started(container, layers, spec, process) as running,
     ):
-        status = runner.attend(running, spec.process(), forwarder)
+        forwarder.to(running.send)
+        if pipes:
+            pipes.close_ends()
+            logs.record(log, pipes.sources(), {"stdout": 1, "stderr": 2})
+        status = runner.attend(running, process, None, shown=functools.partial(log.write, "stdout"))
     return _ended(container, status)
 
 
@@ -97,14 +107,18 @@ def _run_logged(container: Container, layers: Sequence[Path], started: Callable[
     spec = ContainerSpec.from_dict(container.config)
     pipes = _Pipes() if not spec.tty else None
     process = spec.process(**pipes.ends()) if pipes else spec.process()
-    with Forwarder() as forwarder, _started(container, layers, spec, process) as running:
+    with (
+        Forwarder() as forwarder,
+        logs.Log(container.dir) as log,
+        _started(container, layers, spec, process) as running,
+    ):
         started()
         forwarder.to(running.send)
         if pipes:
             pipes.close_ends()
-            logs.record(container.dir, pipes.sources())
+            logs.record(log, pipes.sources())
         elif running.terminal is not None:
-            logs.record(container.dir, {running.terminal: "stdout"})
+            logs.record(log, {running.terminal: "stdout"})
         return running.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
@@ -43,13 +44,22 @@ def run(rootfs: Path, process: Process) -> int:
         return attend(start(rootfs, process), process, forwarder)
 
 
-def attend(running: Running, process: Process, forwarder: Forwarder | None) -> int:
-    """Stay with a started process until it ends: signals, terminal, exit status."""
+def attend(
+    running: Running,
+    process: Process,
+    forwarder: Forwarder | None,
+    *,
+    shown: Callable[[bytes], None] | None = None,
+) -> int:
+    """Stay with a started process until it ends: signals, terminal, exit status.
+
+    `shown` is told what its terminal shows.
+    """
     if forwarder is not None:
         forwarder.to(running.send)
     if running.terminal is not None:
         try:
-            terminal.relay(running.terminal, 0 if process.stdin else None, 1)
+            terminal.relay(running.terminal, 0 if process.stdin else None, 1, shown)
         finally:
             os.close(running.terminal)
     return running.wait()

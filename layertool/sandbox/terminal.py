@@ -9,21 +9,27 @@ import selectors
 import signal
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Final
 
 _CHUNK: Final = 65536
 
 
-def relay(master: int, stdin: int | None, stdout: int) -> None:
+Shown = Callable[[bytes], None]
+
+
+def relay(master: int, stdin: int | None, stdout: int, shown: Shown | None = None) -> None:
     """Copy until the container's side hangs up. The caller's terminal is restored whatever happens.
 
     `stdin` is None when the container gets no input. A caller's stream that is no terminal is
-    copied as it is.
+    copied as it is. `shown` is given a copy of the output.
     """
     with _raw(stdin), _window_size(master, stdout):
-        _copy(master, stdin, stdout)
+        _copy(master, stdin, stdout, shown or _ignore)
+
+
+def _ignore(data: bytes) -> None: ...
 
 
 def set_size(terminal: int, source: int) -> None:
@@ -61,7 +67,7 @@ def _window_size(master: int, source: int) -> Iterator[None]:
         signal.signal(signal.SIGWINCH, before)
 
 
-def _copy(master: int, stdin: int | None, stdout: int) -> None:
+def _copy(master: int, stdin: int | None, stdout: int, shown: Shown) -> None:
     with selectors.DefaultSelector() as selector:
         selector.register(master, selectors.EVENT_READ, stdout)
         if stdin is not None:
@@ -75,6 +81,8 @@ def _copy(master: int, stdin: int | None, stdout: int) -> None:
                 data = _read(key.fd)
                 if data:
                     write_all(key.data, data)
+                    if key.fd == master:
+                        shown(data)
                 elif key.fd == master:
                     return
                 else:

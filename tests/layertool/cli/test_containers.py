@@ -232,6 +232,23 @@ def test_logs_follow_and_keep_bytes(layertool: Program) -> None:
     assert stamped[0].startswith("20")
 
 
+def test_logs_of_the_foreground(layertool: Program) -> None:
+    """As docker keeps them; what is removed at its end has none to keep."""
+    done = layertool("run", "--name", "said", "box", "sh", "-c", "echo out; echo err >&2; exit 3")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "out\n", "err\n")
+    logged = layertool("logs", "said")
+    assert (logged.stdout, logged.stderr) == ("out\n", "err\n")
+    endless = layertool.start("run", "--name", "yes", "box", "sh", "-c", "while :; do echo y; done")
+    assert endless.stdout is not None
+    assert endless.stdout.readline() == "y\n"
+    endless.stdout.close()
+    assert endless.wait(SECONDS) == 128 + signal.SIGPIPE
+    assert layertool.ok("run", "-i", "--name", "cat", "box", "cat", text="typed\n") == "typed\n"
+    assert layertool.ok("logs", "cat") == "typed\n"
+    assert layertool.ok("run", "-t", "--name", "tty", "box", "echo", "hi") == "hi\n"
+    assert layertool.ok("logs", "tty") == "hi\n"
+
+
 def test_users_own_their_files(layertool: Program) -> None:
     """With one id there are no others; with ranges they are real, in layers, uppers and commits."""
     run = ["run", "--name", "mine", "-u", "app", "box"]

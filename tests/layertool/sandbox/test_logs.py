@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import threading
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,10 +20,9 @@ def record(directory: Path, pieces: list[tuple[str, bytes]]) -> None:
     pipes = {stream: os.pipe() for stream in ("stdout", "stderr")}
     writer = threading.Thread(target=_write, args=({s: p[1] for s, p in pipes.items()}, pieces))
     writer.start()
-    logs.record(directory, {reader: stream for stream, (reader, _) in pipes.items()})
+    with logs.Log(directory) as log:
+        logs.record(log, {reader: stream for stream, (reader, _) in pipes.items()})
     writer.join()
-    for reader, _ in pipes.values():
-        os.close(reader)
 
 
 def _write(ends: dict[str, int], pieces: list[tuple[str, bytes]]) -> None:
@@ -68,3 +69,44 @@ def test_following_sees_what_comes_later(tmp_path: Path) -> None:
     assert b"".join(piece.data for piece in logs.read(tmp_path, still_running=still_running)) == (
         b"onetwo"
     )
+
+
+def test_what_is_logged_is_also_shown(tmp_path: Path) -> None:
+    source, end = os.pipe()
+    os.write(end, b"text")
+    os.close(end)
+    shown, copy = os.pipe()
+    with logs.Log(tmp_path) as log:
+        logs.record(log, {source: "stdout"}, {"stdout": copy})
+    os.close(copy)
+    assert os.read(shown, 100) == b"text"
+    os.close(shown)
+    assert [piece.data for piece in logs.read(tmp_path)] == [b"text"]
+
+
+def test_a_reader_that_leaves_ends_the_writer(tmp_path: Path) -> None:
+    """`run debian yes | head -1` must end."""
+    source, end = os.pipe()
+    shown, copy = os.pipe()
+    os.close(shown)
+    os.write(end, b"y\n")
+    with logs.Log(tmp_path) as log:
+        logs.record(log, {source: "stdout"}, {"stdout": copy})
+    os.close(copy)
+    with pytest.raises(BrokenPipeError):
+        os.write(end, b"y\n")
+    os.close(end)
+
+
+def test_a_full_disk_ends_the_log_and_nothing_else(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with logs.Log(tmp_path) as log:
+        log.write("stdout", b"kept")
+        room = (tmp_path / logs.FILE).stat().st_size + 10
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+        try:
+            log.write("stdout", b"lost")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        log.write("stdout", b"later")
+    assert [piece.data for piece in logs.read(tmp_path)] == [b"kept"]
