@@ -528,10 +528,9 @@ class Union:
 
     def setattr(self, node: Node, changes: Changes) -> None:
         """chmod, chown, truncate and utimensat in one; the owner first, for it clears setuid."""
-        st = self.tree.stat(node)
-        if not node.upper and _changes_nothing(changes, st):
+        if not node.upper and _changes_nothing(changes, self.tree.stat(node)):
             return
-        resized = changes.size is not None and changes.size != st.st_size
+        resized = changes.size is not None and changes.size != self.tree.stat(node).st_size
         cut = self._promote(node, changes.size)
         owned = changes.uid is not None or changes.gid is not None
         if owned:
