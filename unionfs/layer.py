@@ -21,11 +21,17 @@ _PROC = b"/proc/self/fd/%d/%s"
 
 
 class DirFds:
-    """Open directory descriptors by key, the least recently used closed beyond *capacity*."""
+    """Open directory descriptors by key, the least recently used closed beyond *capacity*.
 
-    def __init__(self, capacity: int) -> None:
+    When numbers above *last* are given out, so that few are left, all but FEW are closed.
+    """
+
+    FEW = 64
+
+    def __init__(self, capacity: int, last: int) -> None:
         self._fds: OrderedDict[object, int] = OrderedDict()
         self._capacity = capacity
+        self._last = last
 
     def get(self, key: object) -> int:
         """The descriptor kept under *key*, or -1."""
@@ -36,7 +42,11 @@ class DirFds:
 
     def put(self, key: object, fd: int) -> None:
         self._fds[key] = fd
-        if len(self._fds) > self._capacity:
+        self.trim(self.FEW if fd > self._last else self._capacity)
+
+    def trim(self, count: int) -> None:
+        """Close all but the *count* that were used last."""
+        while len(self._fds) > count:
             _, oldest = self._fds.popitem(last=False)
             os.close(oldest)
 

@@ -290,6 +290,10 @@ class Tree:
         for part in node.parts:
             part.layer.forget_dir(part.path)
 
+    def close_idle_fds(self) -> None:
+        """Close the descriptors of all directories but those used last."""
+        self._fds.trim(DirFds.FEW)
+
     # --- lookup and merge ---
 
     def get(self, nid: int) -> Node:

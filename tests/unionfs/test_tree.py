@@ -39,7 +39,7 @@ TABLES = st.lists(st.dictionaries(PATHS, ENTRIES, max_size=8), min_size=1, max_s
 
 
 def open_tree(roots: list[Path], *, aufs: bool = True, upper: Path | None = None) -> Tree:
-    fds = DirFds(64)
+    fds = DirFds(64, last=1 << 20)
 
     def layer(path: Path, index: int) -> Layer:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)

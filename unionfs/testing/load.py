@@ -31,7 +31,7 @@ from unionfs.testing.user import SHARED, Report, User, shared_bytes
 PER_DIRECTORY = 1000
 PATIENCE_S = 120.0
 ACCIDENT_S = 3.0
-DESCRIPTORS, SPARE = 512, 48
+DESCRIPTORS, SPARE = 768, 128
 FORK = multiprocessing.get_context("fork")
 
 
@@ -251,6 +251,7 @@ class Load:
         time.sleep(ACCIDENT_S)
         for pid in self.daemons:
             os.kill(pid, signal.SIGKILL)
+        self.daemons = []
         time.sleep(ACCIDENT_S / 6)  # so that everybody meets it
         crowd.stop.set()
         reports = crowd.answers()
@@ -364,9 +365,18 @@ def settled(pids: list[int]) -> int:
 
 
 def mount_with_few_descriptors(mounted: Mounted, count: int) -> None:
-    """Mount in a process that may open so many files, and so may all that it starts.
+    """Mount by a process that may open so many files, and so may all that it starts.
 
-    A daemon raises its soft limit to the hard one, so the hard one is lowered, which is for ever.
+    A daemon raises its soft limit to the hard one, so the hard one is lowered, which is for ever:
+    hence a process of its own. Raises UnionError when it cannot mount.
     """
-    resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
-    mounted.mount()
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (count, count))
+        mounted.mount()
+
+    process = FORK.Process(target=limited)
+    process.start()
+    process.join()
+    if process.exitcode:
+        raise UnionError(f"{mounted!r} cannot be mounted with {count} descriptors")
