@@ -392,6 +392,8 @@ class Translator:
         """The same attributes, as far as two mounts can have the same."""
         attr = record.get("attr", {})
         wanted = expected_status(attr) if attr else {}
+        if self.anonymised and wanted.get("type") == "symlink":
+            del wanted["size"]  # hashes have other lengths than names
         if record.get("path") == ".":
             wanted = {"type": "dir"}  # the lab's own layers have other roots
 
