@@ -85,9 +85,15 @@ class Attributes:
         try:
             os.chown(name, entry.uid, entry.gid, dir_fd=parent_fd, follow_symlinks=False)
         except OSError as error:
-            # Symlinks and special files carry no user.* attributes: the owner is lost.
             if self._owner is Owner.KEEP or error.errno not in _UNSETTABLE:
                 raise
+            # Symlinks and special files carry no user.* attributes (xattr(7)): it is lost.
+            if (entry.uid, entry.gid) != (0, 0):
+                self._warn(
+                    "owner of a link",
+                    f"{headers.shown(entry.name)}: belongs to {entry.uid}:{entry.gid}, which cannot "
+                    "be set, and symlinks cannot remember it: now it is yours",
+                )
 
     def _set_or_record(self, fd: int, entry: Entry) -> int:
         """The mode to give the file."""

@@ -7,10 +7,16 @@ a refused layer stays.
 
 from __future__ import annotations
 
+import bz2
+import ctypes
 import gzip
 import io
+import lzma
 import os
 import stat
+import threading
+import time
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +33,7 @@ from archivetest.craft import (
     tar,
 )
 from archivetest.trees import Seen, look
+from backports import zstd
 
 from layertool.archive import Limits, extract_layer
 from layertool.archive.limits import DEFAULT_LIMITS
@@ -102,6 +109,18 @@ def _deep_then_out(outside: bytes) -> bytes:
 
 def _join(parent: bytes, name: bytes) -> bytes:
     return parent + b"/" + name if parent else name
+
+
+def _xz_with_a_huge_dictionary() -> bytes:
+    """The decoder would allocate what the header of the first block says (xz-file-format 5.3.1)."""
+    data = bytearray(lzma.compress(tar(_file(b"a"))))
+    start = 12
+    length = 4 * (data[start] + 1)
+    at = data.index(b"\x21\x01", start) + 2  # filter LZMA2, one byte of properties
+    data[at] = 40
+    checksum = zlib.crc32(data[start : start + length - 4])
+    data[start + length - 4 : start + length] = checksum.to_bytes(4, "little")
+    return bytes(data)
 
 
 NEGATIVE = b"\xff" * 12
@@ -360,6 +379,8 @@ TABLE = [
     ),
     # No tar at all, or half of one
     Hostile("garbage", lambda out: b"no tar " * 200, "no tar"),
+    Hostile("nothing", lambda out: b"", after=lambda root: None),
+    Hostile("nothing-in-gzip", lambda out: gzip.compress(b""), after=lambda root: None),
     Hostile("truncated-data", lambda out: member(b"evil", data=b"x" * 5000)[:2000], "truncated"),
     Hostile("truncated-header", lambda out: tar(_file(b"a"))[:600] + b"x" * 100, "truncated"),
     Hostile("flipped-header", lambda out: tar(b"X" + member(b"evil")[1:]), "checksum"),
@@ -378,6 +399,7 @@ TABLE = [
         lambda out: bytes.fromhex("28b52ffd00a8") + b"\x01\x00\x00" + bytes(100),
         "zstd",
     ),
+    Hostile("xz-dictionary-of-4-gib", lambda out: _xz_with_a_huge_dictionary(), "xz"),
     Hostile(
         "flipped-gzip-checksum", lambda out: gzip.compress(tar(_file(b"a")))[:-8] + bytes(8), "gzip"
     ),
@@ -449,6 +471,66 @@ def test_links_that_lower_layers_left_are_not_followed_out(
     with pytest.raises(BadArchive, match="old"):
         _extract(data, target, "apply")
     assert _outside(tmp_path) == before
+
+
+def test_a_directory_swapped_for_a_link_meanwhile(tmp_path: Path, canaries: Path) -> None:
+    """CVE-2025-47290, -2018-15664: somebody in the root file system swaps it between two calls."""
+    target = tmp_path / "target"
+    (target / "d").mkdir(parents=True)
+    (target / "evil").symlink_to(canaries)
+    before = _outside(tmp_path)
+    layer = tar(
+        member(b"d/victim", data=b"pwned"),
+        directory(b"d/directory", 0o777),
+        member(b"d/directory/inner", data=b"pwned"),
+        member(b"d/.wh.directory"),
+        member(b"d/.wh.victim"),
+    )
+    stop = threading.Event()
+    thread = threading.Thread(target=_swap, args=(target / "d", target / "evil", stop))
+    thread.start()
+    done: dict[bool, int] = {True: 0, False: 0}
+    deadline = time.monotonic() + 20
+    try:
+        while (sum(done.values()) < 300 or not all(done.values())) and time.monotonic() < deadline:
+            try:
+                _extract(layer, target, "apply")
+                done[True] += 1
+            except (BadArchive, OSError):
+                done[False] += 1
+    finally:
+        stop.set()
+        thread.join()
+    assert _outside(tmp_path) == before
+    assert all(done.values()), "the swaps never hit, or always"
+
+
+def _swap(one: Path, other: Path, stop: threading.Event) -> None:
+    """Exchange two names, each time in one step (renameat2(2))."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    while not stop.is_set():
+        libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, bz2.compress, lzma.compress, zstd.compress])
+def test_no_program_is_run_to_decompress(
+    compress: Callable[[bytes], bytes],
+    tmp_path: Path,
+    canaries: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """CVE-2014-9357, GHSA-x86f-5xw2-fm2r: it could be the image's own."""
+    bin_directory = tmp_path / "bin"
+    bin_directory.mkdir()
+    for name in ("gzip", "unpigz", "pigz", "bzip2", "xz", "unxz", "zstd", "tar"):
+        (bin_directory / name).write_text(f"#!/bin/sh\ntouch {canaries}/run\n")
+        (bin_directory / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(bin_directory))
+    (tmp_path / "target").mkdir()
+    _extract(compress(tar(_file(b"a"))), tmp_path / "target", "kernel")
+    assert (tmp_path / "target/a").read_bytes() == b"pwned"
+    assert not (canaries / "run").exists()
 
 
 @pytest.mark.parametrize("mode", ["kernel", "aufs"])
