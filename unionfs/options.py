@@ -101,7 +101,7 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _LAYERS, "lowerdir", "lowers", kinds.Stack(), "required",
         "Read-only layers, the top one first. After ::, layers that only hold data for metacopy "
-        "files. Relative paths count from the current directory; empty items are skipped.",
+        "files. Relative paths count from the current directory.",
     ),
     Option(
         _LAYERS, "lowerdir+", "lowers", kinds.Append(), "none",
@@ -387,17 +387,31 @@ def _read_value(found: dict[str, Any], option: Option, raw: bytes) -> None:
 def _read_stack(raw: bytes) -> tuple[tuple[bytes, ...], tuple[bytes, ...]]:
     """Read ``A:B::DATA::DATA``: an empty item announces that the next one is a data-only layer.
 
-    Empty items at either end mean nothing, as for fuse-overlayfs: tools leave colons there.
+    One colon too many at either end means nothing, as for fuse-overlayfs: tools leave it there.
     """
+    items = [unescape(item) for item in split_escaped(raw, b":")]
+    if not items[0]:
+        del items[0]
+    if items and not items[-1]:
+        del items[-1]
     lowers: list[bytes] = []
     data: list[bytes] = []
     after_empty = False
-    for item in split_escaped(raw, b":"):
-        path = unescape(item)
+    for path in items:
         if path:
             _place(path, lowers, data, after_empty)
-        after_empty = not path and bool(lowers)
+        elif after_empty or not lowers:
+            raise _stray_colons(raw)
+        after_empty = not path
+    if after_empty:
+        raise _stray_colons(raw)
     return tuple(lowers), tuple(data)
+
+
+def _stray_colons(raw: bytes) -> UnionError:
+    return UnionError(
+        f"lowerdir: :: in {printable(raw)} is not between a layer and the data-only layer below it"
+    )
 
 
 def _place(path: bytes, lowers: list[bytes], data: list[bytes], after_empty: bool) -> None:
