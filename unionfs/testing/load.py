@@ -76,11 +76,15 @@ class Crowd:
         for channel in self.channels if only is None else [self.channels[only]]:
             channel.send((call, arguments, named))
 
-    def answers(self, *, only: int | None = None) -> list[Report]:
-        """One report for each user asked. Raises UnionError when one hangs or has died."""
+    def answers(self, *, only: int | None = None, seconds: float = 0) -> list[Report]:
+        """One report for each user asked, due after so many seconds.
+
+        Raises UnionError when one hangs or has died.
+        """
         waiting = list(self.channels if only is None else [self.channels[only]])
         reports = []
-        deadline = time.monotonic() + PATIENCE_S
+        patience = seconds + PATIENCE_S
+        deadline = time.monotonic() + patience
         while waiting:
             self.tick()
             for ready in wait(waiting, 0.1):
@@ -90,10 +94,10 @@ class Crowd:
                 except EOFError:
                     raise UnionError(f"user {self.channels.index(ready)} died") from None
                 waiting.remove(ready)
-                deadline = time.monotonic() + PATIENCE_S
+                deadline = time.monotonic() + patience
             if time.monotonic() > deadline:
                 hanging = ", ".join(str(self.channels.index(each)) for each in waiting)
-                raise UnionError(f"users {hanging} hang in a call for {PATIENCE_S:.0f} s")
+                raise UnionError(f"users {hanging} have not answered for {patience:.0f} s")
         return reports
 
     def all(self, call: str, *arguments: Any, **named: Any) -> list[Report]:
@@ -173,7 +177,8 @@ class Load:
         """Everybody works; then everything is as it should be, also after a remount."""
         self.mount(crowd)
         began = time.monotonic()
-        calls = self.judge(crowd.all("work", self.size.seconds))
+        crowd.start("work", self.size.seconds)
+        calls = self.judge(crowd.answers(seconds=self.size.seconds))
         rate = sum(calls.values()) / (time.monotonic() - began)
         self.note(f"{sum(calls.values())} pieces of work by {self.size.processes} processes, "
                   f"{rate:.0f} a second: " + listed(calls))  # fmt: skip
