@@ -32,9 +32,11 @@ LIMIT_BYTES = 256 << 20
 _BUFFER_BYTES = 256 << 10
 _FLUSH_NS = 10**9
 TEXT_BYTES = 64
-"""Content up to this many bytes is recorded, of longer content a hash."""
+"""What is read is recorded up to this many bytes, of more a hash."""
 WRITTEN_BYTES = 4096
 """What is written is recorded up to this many bytes, for it has to be written again."""
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 
 Handler = Callable[..., Coroutine[Any, Any, Any]]
 Record = dict[str, Any]
@@ -184,7 +186,7 @@ class Trace:
             self._flushed = now
 
     def _write(self, record: Record) -> None:
-        line = json.dumps(record, separators=(",", ":"))
+        line = _encode(record)
         self._written += len(line) + 1
         self._file.write(line + "\n")
 
@@ -284,7 +286,7 @@ def _settings(attr: EntryAttributes, fields: Any) -> Record:
 
 
 def _written_content(data: bytes) -> Record:
-    """What is recorded of a write: all of it when it is short."""
+    """What is recorded of a write: all of it when it is short, else its size."""
     if len(data) <= WRITTEN_BYTES:
         return {"size": len(data), "data": bytes(data).decode("latin-1")}
-    return {"size": len(data), "content": content(data)}
+    return {"size": len(data)}

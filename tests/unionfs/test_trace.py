@@ -80,7 +80,6 @@ def test_requests_and_answers(make_layer: Make, mount: Mount, tmp_path: Path) ->
     assert one("rename", path="d")["new path"] == "e"
     assert one("setxattr", path="new")["value"] == "value"
     written = one("write", path="new")
-    assert written["content"] == content(b"x" * 5000)
     assert (written["size"], written["result"]) == (5000, 5000)
     assert "data" not in written
     created = one("create", path="new")

@@ -167,7 +167,6 @@ class Names:
         if "value" in hidden:
             hidden["value"] = "x" * len(hidden["value"])
         hidden.pop("data", None)
-        hidden.pop("content", None)
         if "result" in hidden:
             hidden["result"] = self.result(record["op"], hidden["result"])
         return hidden
