@@ -144,7 +144,7 @@ class Fsck:
         for digest in self._damaged:
             if not self._database.query("SELECT 1 FROM layers WHERE diff_id = ?", (digest,)):
                 continue
-            if (self._layout.layer(Digest(digest)) / "diff").is_dir():
+            if self._is_unpacked(Digest(digest)):
                 continue
             with self._database.transaction() as connection:
                 connection.execute("DELETE FROM cache WHERE diff_id = ?", (digest,))
@@ -162,7 +162,12 @@ class Fsck:
             "ORDER BY added, image, position"
         )
         for _, layers in groupby(rows, key=lambda row: str(row["image"])):
-            self._layers.settle([Digest(row["diff_id"]) for row in layers])
+            diff_ids = [Digest(row["diff_id"]) for row in layers]
+            if all(map(self._is_unpacked, diff_ids)):  # a container may keep one that lacks some
+                self._layers.settle(diff_ids)
+
+    def _is_unpacked(self, diff_id: Digest) -> bool:
+        return (self._layout.layer(diff_id) / "diff").is_dir()
 
     # -- images
 
@@ -176,7 +181,7 @@ class Fsck:
             for row in self._database.query(
                 "SELECT diff_id FROM image_layers WHERE image = ? ORDER BY position", (digest,)
             )
-            if not (self._layout.layer(Digest(row["diff_id"])) / "diff").is_dir()
+            if not self._is_unpacked(Digest(row["diff_id"]))
         ]
         if not self._repair:
             lacking = [part for part in lacking if part not in self._damaged]

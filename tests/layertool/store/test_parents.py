@@ -6,6 +6,7 @@ import gzip
 import io
 import json
 import os
+import shutil
 import sqlite3
 import stat
 import subprocess
@@ -19,6 +20,7 @@ from registrytest.images import OCI_LAYER, MadeImage, descriptor, digest_of, mak
 from storetest import du, put
 
 from layertool.archive import extract_layer
+from layertool.oci.digest import Digest
 from layertool.oci.names import Reference
 from layertool.sandbox import merged
 from layertool.store import Image, Store
@@ -230,3 +232,17 @@ def test_a_store_of_the_first_format_is_brought_up_to_date(tmp_path: Path) -> No
     image, _ = _stored(store)
     assert (image.layer_dirs()[0] / "a").stat().st_uid == 7
     assert len(store.images()) == 2
+
+
+def test_a_lower_layer_that_is_lost_stops_no_repair(tmp_path: Path) -> None:
+    """An image that a container needs stays, even without all its layers."""
+    store = Store.open(tmp_path / "store")
+    image, made = _stored(store)
+    store.create_container(image, name="work", config={})
+    top, base = image.layer_dirs()
+    shutil.rmtree(base)
+    store.blob_path(Digest(digest_of(made.layers[0]))).unlink()
+    (top / "a/file").write_bytes(b"damaged")
+    repaired = {problem.subject.split()[0] for problem in store.fsck(repair=True)}
+    assert repaired == {"blob", "layer", "image"}
+    assert (top / "a/file").read_bytes() == b"x"
