@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from layertool.errors import LayertoolError
+from layertool.errors import LayertoolError, UsageError
 
 if TYPE_CHECKING:
     from typer._click import Context
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 _COMMAND_FOLLOWS = {"allow_interspersed_args": False}
 #: docker's number for "the tool itself failed", so that it differs from what commands return.
 _TOOL_FAILED = 125
+
+_ContainerName = Annotated[str, typer.Argument(metavar="CONTAINER", help="Name or id.")]
+_ContainerNames = Annotated[list[str], typer.Argument(metavar="CONTAINER…", help="Names or ids.")]
 
 app = typer.Typer()
 
@@ -42,8 +45,11 @@ class _WithDockersNumbers(TyperCommand):
 
 @app.command(cls=_WithDockersNumbers, context_settings=_COMMAND_FOLLOWS)
 def run(
-    image: Annotated[str, typer.Argument(help="Name or id of the image.")],
-    command: Annotated[list[str] | None, typer.Argument(help="Instead of the image's CMD.")] = None,
+    image: Annotated[str, typer.Argument(metavar="IMAGE", help="Name or id.")],
+    command: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CMD [ARG…]]", help="Instead of the image's CMD."),
+    ] = None,
     interactive: Annotated[
         bool, typer.Option("-i", "--interactive", help="Hand stdin on.")
     ] = False,
@@ -177,8 +183,10 @@ def _start(
 
 @app.command("exec", cls=_WithDockersNumbers, context_settings=_COMMAND_FOLLOWS)
 def execute(
-    container: Annotated[str, typer.Argument(help="Name or id of a running container.")],
-    command: Annotated[list[str], typer.Argument(help="The command.")],
+    container: Annotated[
+        str, typer.Argument(metavar="CONTAINER", help="Name or id of a running one.")
+    ],
+    command: Annotated[list[str], typer.Argument(metavar="CMD [ARG…]", help="The command.")],
     interactive: Annotated[
         bool, typer.Option("-i", "--interactive", help="Hand stdin on.")
     ] = False,
@@ -264,7 +272,7 @@ def _shorten(command: Sequence[str], limit: int = 30) -> str:
 
 @app.command()
 def stop(
-    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    containers: _ContainerNames,
     seconds: Annotated[
         float, typer.Option("-t", "--time", help="Seconds to wait before KILL.")
     ] = 10,
@@ -288,7 +296,7 @@ def stop(
 
 @app.command()
 def kill(
-    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    containers: _ContainerNames,
     signal: Annotated[str, typer.Option("-s", "--signal", help="Name or number.")] = "KILL",
 ) -> None:
     """Send a signal to the main process of containers.
@@ -311,7 +319,7 @@ def kill(
 
 @app.command()
 def rm(
-    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    containers: _ContainerNames,
     force: Annotated[bool, typer.Option("-f", "--force", help="Kill those that run.")] = False,
 ) -> None:
     """Remove containers and what they changed.
@@ -339,7 +347,7 @@ def rm(
 
 @app.command()
 def wait(
-    containers: Annotated[list[str], typer.Argument(help="Names or ids.")],
+    containers: _ContainerNames,
 ) -> None:
     """Wait until containers have ended; print their exit statuses.
 
@@ -355,13 +363,16 @@ def wait(
 
 @app.command("logs")
 def show_logs(
-    container: Annotated[str, typer.Argument(help="Name or id.")],
+    container: _ContainerName,
     follow: Annotated[
         bool, typer.Option("-f", "--follow", help="Until the container ends.")
     ] = False,
     timestamps: Annotated[
         bool, typer.Option("-t", "--timestamps", help="Begin each line with its time.")
     ] = False,
+    tail: Annotated[
+        str, typer.Option("-n", "--tail", help="So many of the last lines, or all.")
+    ] = "all",
 ) -> None:
     """Show what a container has written, each stream on its own.
 
@@ -370,18 +381,32 @@ def show_logs(
     from layertool.sandbox import logs
     from layertool.store import Store
 
+    last = None if tail == "all" else _line_count(tail)
     found = Store.open().container(container)
     still_running = (lambda: found.running) if follow else None
+    unfinished: set[str] = set()  # streams that stand in the middle of a line
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
-    for piece in logs.read(found.dir, still_running=still_running):
+    for piece in logs.read(found.dir, last=last, still_running=still_running):
         stream = streams[piece.stream]
-        stream.write(f"{piece.time} ".encode() + piece.data if timestamps else piece.data)
+        if timestamps and piece.stream not in unfinished:
+            stream.write(f"{piece.time} ".encode())
+        stream.write(piece.data)
         stream.flush()
+        if piece.data.endswith(b"\n"):
+            unfinished.discard(piece.stream)
+        else:
+            unfinished.add(piece.stream)
+
+
+def _line_count(text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        raise UsageError(f"--tail {text}: must be a number of lines, or all")
+    return int(text)
 
 
 @app.command()
 def diff(
-    container: Annotated[str, typer.Argument(help="Name or id.")],
+    container: _ContainerName,
     as_json: Annotated[bool, typer.Option("--json", help="A list with kind and path.")] = False,
 ) -> None:
     """Show what a container changed: A added, C changed, D deleted; sorted by path.
@@ -414,8 +439,8 @@ def container_layers(store: Store, container: Container) -> Sequence[Path]:
 
 @app.command()
 def commit(
-    container: Annotated[str, typer.Argument(help="Name or id.")],
-    name: Annotated[str, typer.Argument(help="Name of the new image.")],
+    container: _ContainerName,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Name of the new image.")],
     change: Annotated[
         list[str] | None,
         typer.Option("-c", "--change", help="Dockerfile instruction for the config."),

@@ -5,11 +5,12 @@ Bytes that are no UTF-8 survive as lone surrogates (`surrogateescape`).
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import selectors
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -24,7 +25,7 @@ _FOLLOW_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Some output as it came: `stream` is stdout or stderr."""
+    """A line, or what came of one at once: `stream` is stdout or stderr."""
 
     stream: str
     data: bytes
@@ -99,12 +100,17 @@ def _read(fd: int) -> bytes:
 
 
 def _encode(stream: str, data: bytes) -> bytes:
-    text = data.decode("utf-8", "surrogateescape")
-    return json.dumps({"log": text, "stream": stream, "time": now()}).encode() + b"\n"
+    moment = now()
+    texts = (line.decode("utf-8", "surrogateescape") for line in io.BytesIO(data))
+    entries = ({"log": text, "stream": stream, "time": moment} for text in texts)
+    return b"".join(json.dumps(entry).encode() + b"\n" for entry in entries)
 
 
-def read(directory: Path, *, still_running: Callable[[], bool] | None = None) -> Iterator[Piece]:
-    """All output so far; with `still_running`, also what comes until that turns false."""
+def read(
+    directory: Path, *, last: int | None = None, still_running: Callable[[], bool] | None = None
+) -> Iterator[Piece]:
+    """All output so far, or its `last` lines; with `still_running`, also what comes until that
+    turns false."""
     try:
         log = open(directory / FILE, "rb")  # noqa: SIM115 - closed below, after an early return
     except FileNotFoundError:
@@ -115,11 +121,22 @@ def read(directory: Path, *, still_running: Callable[[], bool] | None = None) ->
             running = still_running is not None and still_running()
             pending += log.read()
             *lines, pending = pending.split(b"\n")
-            for line in lines:
-                yield _decode(line)
+            pieces = [_decode(line) for line in lines]
+            yield from pieces if last is None else _last(pieces, last)
+            last = None
             if not running:
                 return
             time.sleep(_FOLLOW_SECONDS)
+
+
+def _last(pieces: Sequence[Piece], count: int) -> Sequence[Piece]:
+    """The pieces that make up the last `count` lines; the end of the last may not be there yet."""
+    found = 0
+    for at in reversed(range(len(pieces))):
+        found += pieces[at].data.endswith(b"\n") or at == len(pieces) - 1
+        if found > count:
+            return pieces[at + 1 :]
+    return pieces
 
 
 def _decode(line: bytes) -> Piece:

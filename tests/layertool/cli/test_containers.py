@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import subprocess
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -227,9 +228,11 @@ def test_logs_follow_and_keep_bytes(layertool: Program) -> None:
     script = r"echo one; printf '\377\n'; sleep 0.5; echo two"
     layertool.ok("run", "-d", "--name", "talker", "box", "sh", "-c", script)
     assert layertool.ok("logs", "-f", "talker") == "one\n\udcff\ntwo\n"
-    stamped = layertool.ok("logs", "-t", "talker").splitlines()[0].split()
-    assert stamped[1] == "one"
-    assert stamped[0].startswith("20")
+    stamped = [line.split() for line in layertool.ok("logs", "-t", "talker").splitlines()]
+    assert [word for _, word in stamped] == ["one", "\udcff", "two"]
+    assert all(time.startswith("20") for time, _ in stamped)
+    assert layertool.ok("logs", "--tail", "1", "talker") == "two\n"
+    assert layertool("logs", "-n", "x", "talker").returncode == 2
 
 
 def test_logs_of_the_foreground(layertool: Program) -> None:
@@ -247,6 +250,27 @@ def test_logs_of_the_foreground(layertool: Program) -> None:
     assert layertool.ok("logs", "cat") == "typed\n"
     assert layertool.ok("run", "-t", "--name", "tty", "box", "echo", "hi") == "hi\n"
     assert layertool.ok("logs", "tty") == "hi\n"
+
+
+def test_the_root_directory_is_the_images(layertool: Program) -> None:
+    archive = layertool.room / "closed.tar"
+    with tarfile.open(archive, "w") as tar:
+        root = tarfile.TarInfo("./")
+        root.type, root.mode, root.uid, root.gid = tarfile.DIRTYPE, 0o700, 1000, 2000
+        tar.addfile(root)
+        for path in (layertool.room / "base").iterdir():
+            tar.add(path, arcname=path.name)
+    layertool.ok("import", archive, "--name", "closed")
+    # A namespace of one id has no number for another owner.
+    owner = "0:0" if layertool.account.name == "nobody" else "1000:2000"
+    for driver in ("kernel", "fuse"):
+        seen = layertool.ok(
+            "run", "--name", driver, "--driver", driver, "closed", "stat", "-c", "%a %u:%g", "/"
+        )
+        assert seen == f"700 {owner}\n"
+        assert layertool.ok("diff", driver) == ""
+    layertool.ok("commit", "kernel", "again")
+    assert layertool.ok("run", "--rm", "again", "stat", "-c", "%a %u:%g", "/") == f"700 {owner}\n"
 
 
 def test_users_own_their_files(layertool: Program) -> None:

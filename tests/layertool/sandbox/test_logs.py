@@ -110,3 +110,21 @@ def test_a_full_disk_ends_the_log_and_nothing_else(tmp_path: Path) -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
         log.write("stdout", b"later")
     assert [piece.data for piece in logs.read(tmp_path)] == [b"kept"]
+
+
+@pytest.mark.parametrize(
+    ("pieces", "count", "kept"),
+    [
+        ([b"1\n2\n3\n"], 2, b"2\n3\n"),
+        ([b"1\n2\n3\n"], 9, b"1\n2\n3\n"),
+        ([b"1\n2\n3\n"], 0, b""),
+        ([b"1\n2\n3"], 1, b"3"),
+        ([b"1\n2", b"2", b"2\n3\n"], 2, b"222\n3\n"),
+        ([], 1, b""),
+    ],
+)
+def test_the_last_lines(tmp_path: Path, pieces: list[bytes], count: int, kept: bytes) -> None:
+    with logs.Log(tmp_path) as log:
+        for data in pieces:
+            log.write("stdout", data)
+    assert b"".join(piece.data for piece in logs.read(tmp_path, last=count)) == kept
