@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-import logging.handlers
 import os
 import signal
 import sys
@@ -96,7 +95,9 @@ def _log_to_syslog() -> None:
     """A daemon has no terminal: where there is a system log, what goes wrong is found there."""
     if not os.path.exists(SYSLOG):
         return
-    handler = logging.handlers.SysLogHandler(SYSLOG)
+    from logging.handlers import SysLogHandler  # not before the mount answers: it is not small
+
+    handler = SysLogHandler(SYSLOG)
     handler.setFormatter(logging.Formatter("unionfs[%(process)d]: %(message)s"))
     logging.getLogger().handlers = [handler]
 

@@ -9,7 +9,6 @@ import ctypes
 import errno
 import fcntl
 import os
-import platform
 import struct
 
 from .formats import Handle
@@ -33,7 +32,7 @@ MNT_DETACH = 2
 
 _FICLONE = 0x40049409
 _FS_IOC_GETFSUUID = 0x80111500
-_FS_IOC_GETFLAGS = 0x80086601 if platform.architecture()[0] == "64bit" else 0x80046601
+_FS_IOC_GETFLAGS = 0x80086601 if ctypes.sizeof(ctypes.c_long) == 8 else 0x80046601
 FS_IMMUTABLE_FL = 0x10
 FS_APPEND_FL = 0x20
 
