@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 import hashlib
 import os
 import stat
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-# With write-back the kernel keeps the time of a write(2) while mounted, by its coarse clock; the
-# file below has the time when the data came there, a few ticks later.
-WRITE_BACK_SLACK_NS = 200_000_000
 # What an overlay keeps for itself. Differences in them are no differences of the tree.
 PRIVATE_XATTRS = ("trusted.overlay.", "user.overlay.", "user.fuseoverlayfs.")
 
@@ -112,13 +108,10 @@ def _xattrs(path: bytes, raw: bool) -> tuple[tuple[str, bytes], ...]:
     )
 
 
-def differences(
-    left: Tree, right: Tree, *, ignore: Collection[str] = (), mtime_slack_ns: int = 0
-) -> list[str]:
+def differences(left: Tree, right: Tree, *, ignore: Collection[str] = ()) -> list[str]:
     """One line for each difference; empty when the trees are the same.
 
     `ignore` names fields of Entry, for instance mtime_ns after work that takes the clock's time.
-    `mtime_slack_ns` is how far apart two times may lie and still count as the same.
     """
     unknown = set(ignore) - set(Entry.__dataclass_fields__)
     if unknown:
@@ -131,10 +124,7 @@ def differences(
         elif path not in left:
             lines.append(f"{name}: only on the right ({right[path].type})")
         else:
-            one, two = left[path], right[path]
-            if abs(one.mtime_ns - two.mtime_ns) <= mtime_slack_ns:
-                two = dataclasses.replace(two, mtime_ns=one.mtime_ns)
-            lines.extend(_unequal(name, one, two, ignore))
+            lines.extend(_unequal(name, left[path], right[path], ignore))
     return lines
 
 
@@ -146,10 +136,8 @@ def _unequal(name: str, left: Entry, right: Entry, ignore: Collection[str]) -> l
     ]
 
 
-def assert_same(
-    left: Tree, right: Tree, *, ignore: Collection[str] = (), mtime_slack_ns: int = 0
-) -> None:
+def assert_same(left: Tree, right: Tree, *, ignore: Collection[str] = ()) -> None:
     """Fail with the first twenty differences."""
-    lines = differences(left, right, ignore=ignore, mtime_slack_ns=mtime_slack_ns)
+    lines = differences(left, right, ignore=ignore)
     more = f"\n… and {len(lines) - 20} more" if len(lines) > 20 else ""
     assert not lines, "trees differ:\n" + "\n".join(lines[:20]) + more
