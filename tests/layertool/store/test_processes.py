@@ -16,13 +16,15 @@ import pytest
 from registrytest.images import MadeImage, layer_tar, make_image, noise
 from storetest import put
 
+from layertool.cli import main
 from layertool.errors import LayertoolError
 from layertool.oci.names import Reference
+from layertool.sandbox.commit import CommitFlags, commit
 from layertool.store import Store
 from layertool.store.locks import Scratch
 from layertool.transport import open_sink, save_from
 
-KILLS = int(os.environ.get("LAYERTOOL_KILLS", "25"))
+KILLS = int(os.environ.get("LAYERTOOL_KILLS", "100"))
 SECONDS = 60
 _MAIN = "import sys; from layertool.cli import main; sys.exit(main())"
 
@@ -100,39 +102,82 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
     )
 
 
+class Killable:
+    """The program in a fork of this process: none of its time goes into starting Python."""
+
+    def __init__(self, root: Path, *arguments: str | Path) -> None:
+        self.pid = os.fork()
+        if self.pid == 0:
+            status = 1
+            try:
+                os.setsid()
+                null = os.open(os.devnull, os.O_RDWR)
+                for fd in (0, 1, 2):
+                    os.dup2(null, fd)
+                status = main(["--root", str(root), *map(str, arguments)])
+            finally:
+                os._exit(status)
+
+    def finish(self) -> int:
+        """The exit status."""
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+
+    def kill(self) -> bool:
+        """End it and its children; whether it was still at work."""
+        with contextlib.suppress(ProcessLookupError):  # before its setsid, or after its end
+            os.killpg(self.pid, signal.SIGKILL)
+        os.kill(self.pid, signal.SIGKILL)
+        return self.finish() == -signal.SIGKILL
+
+
 @pytest.mark.slow
 def test_killed_at_any_point_it_can_simply_be_repeated(
     tmp_path: Path, two: tuple[Path, Path]
 ) -> None:
+    """An import, a removal, a commit, a collection; each time the store is sound at once."""
     base, derived = two
     root = tmp_path / "store"
     finish(layertool(root, "import", "-q", base, "--name", "kept"))
-    started = time.monotonic()
-    finish(layertool(root, "import", "-q", derived))
-    whole = time.monotonic() - started
-    finish(layertool(root, "rmi", "derived"))
+    store = Store.open(root)
+    container = store.create_container(store.resolve("kept"), name="work", config={})
+    for name, content in files(100, 8).items():
+        (container.upper / name).parent.mkdir(exist_ok=True)
+        (container.upper / name).write_bytes(content)
+    store.close()
+    commands = [
+        ("import", "-q", derived),
+        ("rmi", "derived"),
+        ("commit", "work", "committed"),
+        ("import", "-q", derived),
+        ("rmi", "committed"),
+        ("gc",),
+    ]
+    whole = []
+    for command in commands:  # once in peace, to know how long each takes
+        started = time.monotonic()
+        assert Killable(root, *command).finish() == 0, command
+        whole.append(time.monotonic() - started)
     random_ = random.Random(7)
-    survivors = 0
+    killed = 0
     for turn in range(KILLS):
-        if turn % 3 == 2:
-            finish(layertool(root, "import", "-q", derived))
-            process = layertool(root, "rmi", "derived")
-        else:
-            process = layertool(root, "import", "-q", derived)
-        time.sleep(random_.uniform(0.05, whole))
-        survivors += process.poll() is not None
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=SECONDS)
+        at = turn % len(commands)
+        process = Killable(root, *commands[at])
+        time.sleep(random_.uniform(0, whole[at]))
+        killed += process.kill()
         store = Store.open(root)
-        assert store.fsck() == [], f"turn {turn}"
+        assert store.fsck() == [], f"turn {turn}: {commands[at]}"
         assert store.resolve("kept").layer_dirs()[0].is_dir()
-    assert survivors < KILLS  # some were killed at work
-    finish(layertool(root, "import", "-q", derived))
+        store.close()
+    assert killed > KILLS // 2
+    for command in (commands[0], commands[2]):
+        assert Killable(root, *command).finish() == 0, command
     store = Store.open(root)
     store.gc()
-    assert len(store.images()) == 2
-    assert len(list((root / "layers/sha256").iterdir())) == 2
+    # A kill between an image and its new name leaves the one before it, without a name.
+    assert {str(name) for image in store.images() for name in image.names} == {
+        f"docker.io/library/{name}:latest" for name in ("kept", "derived", "committed")
+    }
+    assert len(list((root / "layers/sha256").iterdir())) == 3
     assert list((root / "tmp").iterdir()) == []
     assert store.fsck() == []
 
@@ -150,33 +195,68 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
+def leave(disk: Path, free: int) -> Path:
+    """Fill a file system until only `free` bytes are left; the file that does so."""
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    space = os.statvfs(disk)
+    with open(filler, "wb") as file:
+        os.posix_fallocate(file.fileno(), 0, max(space.f_bavail * space.f_bsize - free, 1))
+    return filler
+
+
 @pytest.mark.needs("root")
-def test_a_full_disk_at_any_write_leaves_the_store_sound(small_disk: Path) -> None:
+@pytest.mark.parametrize("action", ["import", "commit"])
+def test_a_full_disk_at_any_write_leaves_the_store_sound(small_disk: Path, action: str) -> None:
     store = Store.open(small_disk / "store")
     kept = put(store, make_image([{"etc/kept": b"1"}]), "kept")
     made = make_image([{f"file{n}": noise(20_000, n) for n in range(20)}])
-    failures = 0
-    filler = small_disk / "filler"
-    for left in range(0, 1_200_000, 60_000):
-        filler.unlink(missing_ok=True)
-        free = os.statvfs(small_disk)
-        with open(filler, "wb") as file:
-            os.posix_fallocate(file.fileno(), 0, max(free.f_bavail * free.f_bsize - left, 1))
-        try:
+    container = store.create_container(kept, name="work", config={})
+    if action == "commit":
+        for number in range(20):
+            (container.upper / f"file{number}").write_bytes(noise(20_000, number))
+
+    def act() -> None:
+        if action == "import":
             put(store, made, "new")
+        else:
+            commit(store, container, kept, Reference.parse("new"), CommitFlags())
+
+    failures = 0
+    for left in range(0, 1_200_000, 60_000):
+        filler = leave(small_disk, left)
+        try:
+            act()
         except LayertoolError as error:
             failures += 1
             assert "\n" not in str(error)
         filler.unlink()
         assert store.fsck() == [], f"{left} bytes left"
         assert store.resolve(kept.id).layer_dirs()[0].is_dir()
-        if any(image.id == made.id for image in store.images()):
+        if any(name.path.endswith("/new") for image in store.images() for name in image.names):
             store.remove_image("new")
         store.gc()
     assert failures > 3
-    put(store, made, "new")
+    act()
     assert store.fsck() == []
     store.close()
+
+
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
+def test_an_export_to_a_full_disk_leaves_nothing(
+    tmp_path: Path, small_disk: Path, form: str
+) -> None:
+    store = Store.open(tmp_path / "store")
+    put(store, make_image([{f"file{n}": noise(20_000, n) for n in range(20)}]), "big")
+    leave(small_disk, 100_000)
+    target = small_disk / "out"
+    done = layertool(store.root, "export", "--format", form, "big", target)
+    _, errors = done.communicate(timeout=SECONDS)
+    assert done.returncode == 1
+    assert "No space left on device" in errors
+    assert errors.startswith("layertool: ") and errors.count("\n") == 1
+    assert [path for path in small_disk.rglob("*") if path.is_file()] == [small_disk / "filler"]
 
 
 def test_litter_of_a_dead_process_goes_that_of_a_living_one_stays(tmp_path: Path) -> None:
