@@ -1,40 +1,51 @@
-"""A bench to build on."""
+"""A bench to build on, as root and as ordinary users."""
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from buildtest import Bench
+from buildtest import KINDS, Bench
+from buildtest.home import Home
+from sandboxtest import account, require
+
+_NEEDS = {"root": ("root", "overlay"), "single": ("userns",), "ranges": ("userns",)}
 
 
-@pytest.fixture(scope="session")
-def shared_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with the image `base`, made once a session."""
-    root = tmp_path_factory.mktemp("build-store")
-    context = tmp_path_factory.mktemp("base-context")
-    Bench(root, context).make_base()
-    return root
+@pytest.fixture(scope="session", params=KINDS)
+def home(request: pytest.FixtureRequest) -> Iterator[Home]:
+    """Of root, of a user with one id, of one with ranges of ids; each made once a session."""
+    for need in ("bwrap", *_NEEDS[request.param]):
+        require(need)
+    who = account(request.param)
+    # pytest's own temporary directories are closed to other users.
+    path = Path(tempfile.mkdtemp(prefix="layertool-build-", dir="/var/tmp"))
+    os.chown(path, who.uid, who.gid)
+    try:
+        made = Home(who, path)
+        made.bench(made.store).make_base()
+        yield made
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
-def bench(shared_store: Path, tmp_path: Path) -> Iterator[Bench]:
+def bench(home: Home) -> Iterator[Bench]:
     """The shared store, which tests add to, and a context of the test's own."""
-    context = tmp_path / "context"
-    context.mkdir()
-    made = Bench(shared_store, context)
+    made = home.bench(home.store)
     yield made
     assert made.leftovers() == []
+    shutil.rmtree(made.room)
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Iterator[Bench]:
+def fresh(home: Home) -> Iterator[Bench]:
     """An empty store of the test's own; deleted at once, as stores are large."""
-    context = tmp_path / "context"
-    context.mkdir()
-    made = Bench(tmp_path / "store", context)
+    made = home.bench()
     yield made
     assert made.leftovers() == []
-    shutil.rmtree(tmp_path / "store", ignore_errors=True)
+    shutil.rmtree(made.room)

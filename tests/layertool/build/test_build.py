@@ -4,18 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import tarfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from buildtest import BUSYBOX, Bench, command, under_a_second
+from buildtest import BUSYBOX, KINDS, Bench, under_a_second
+from buildtest.home import Home
 from buildtest.tables import COPIES, RUNS, check, furnish
 
-pytestmark = pytest.mark.needs("root", "overlay", "bwrap")
+# With one id everything belongs to it, as the kernel shows it: what asks for other owners inside
+# the build, or becomes another user, needs ranges.
+NEEDS_IDS = {
+    "chown by name", "chown by number", "chown from an argument", "add with owner",
+    "from a stage by name, owner kept", "user", "user and group", "workdir of a user",
+    "cache attributes", "user does not own copies",
+}  # fmt: skip
+with_ids = pytest.mark.parametrize(
+    "home", [kind for kind in KINDS if kind != "single"], indirect=True
+)
+
+
+def rows(table: Iterable[str]) -> list[tuple[str, str]]:
+    """Every row for everyone who can do what it asks for."""
+    return [
+        (kind, name)
+        for kind in KINDS
+        for name in table
+        if kind != "single" or name not in NEEDS_IDS
+    ]
 
 
 def test_hello_world_from_scratch(fresh: Bench) -> None:
@@ -32,14 +54,14 @@ def test_hello_world_from_scratch(fresh: Bench) -> None:
     assert (ran.status, ran.out) == (0, "hello world\n")
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize(("home", "name"), rows(COPIES), indirect=["home"])
 def test_copy_and_add(bench: Bench, name: str) -> None:
     furnish(bench)
     done = bench.build("FROM base\n" + COPIES[name])
     assert done.status == 0, done.err
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize(("home", "name"), rows(RUNS), indirect=["home"])
 def test_run(bench: Bench, name: str) -> None:
     furnish(bench)
     done = bench.build("FROM base\n" + RUNS[name])
@@ -126,6 +148,7 @@ def test_touching_files_changes_nothing(bench: Bench) -> None:
 
 def test_why_a_step_missed(bench: Bench) -> None:
     furnish(bench)
+    bench.build("FROM base\n")
     text = "FROM base\nARG V=1\nCOPY a s /d/\nRUN echo $V\n"
     assert bench.build(text).why("0 2").startswith("not built before")
 
@@ -156,8 +179,9 @@ def test_a_new_base_is_named(bench: Bench) -> None:
     assert bench.build(text).why("0 1") == "base image moving changed"
 
 
-def test_secrets_stay_out(bench: Bench, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("swordfish")
+def test_secrets_stay_out(bench: Bench) -> None:
+    secret = bench.room / "file"
+    secret.write_text("swordfish")
     done = bench.build(
         "FROM base\n"
         "RUN --mount=type=secret,id=f [ $(wc -c < /run/secrets/f) = 9 ]"
@@ -166,7 +190,7 @@ def test_secrets_stay_out(bench: Bench, tmp_path: Path) -> None:
         "RUN --mount=type=secret,id=e,target=/s grep -q ^t.*t$ /s\n"
         "RUN [ ! -e /s ] && [ ! -e /run/secrets ]\n",
         "--secret",
-        f"id=f,src={tmp_path}/file",
+        f"id=f,src={secret}",
         "--secret",
         "id=e,env=FISH",
         "-t",
@@ -174,7 +198,7 @@ def test_secrets_stay_out(bench: Bench, tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.status != 0  # FISH is not set yet
     bench.env["FISH"] = "trout"
-    words = ["--secret", f"id=f,src={tmp_path}/file", "--secret", "id=e,env=FISH"]
+    words = ["--secret", f"id=f,src={secret}", "--secret", "id=e,env=FISH"]
     again = bench.layertool("build", *words, ".")
     assert again.status == 0, again.err
     assert "trout" not in again.err + str(bench.config(again.image))
@@ -286,14 +310,12 @@ def test_squash(bench: Bench) -> None:
     assert inside.status == 0, inside.err
 
 
-def test_epoch_makes_builds_equal(fresh: Bench, tmp_path: Path) -> None:
+def test_epoch_makes_builds_equal(home: Home) -> None:
     """Two stores, two contexts with other times: one image id."""
     ids = []
-    for number in range(2):
-        context = tmp_path / f"context{number}"
-        context.mkdir()
-        bench = Bench(tmp_path / f"store{number}", context)
-        bench.make_base()
+    for _ in range(2):
+        bench = home.bench()
+        shutil.copy(BUSYBOX, bench.context)
         bench.write("a", "a")
         done = bench.build(
             "FROM scratch\nCOPY busybox /bin/sh\nCOPY a /x/\nWORKDIR /w\nRUN echo 1 > f\n",
@@ -315,6 +337,7 @@ def test_verify(bench: Bench) -> None:
     assert "/noise differs in" in bad.err.splitlines()[-1]
 
 
+@with_ids
 def test_doubling_a_file_is_warned_of(bench: Bench) -> None:
     done = bench.build("FROM base\nRUN chown -R app /bin/busybox\n", "--no-cache")
     warning = next(line for line in done.err.splitlines() if line.startswith("warning: "))
@@ -338,11 +361,9 @@ def test_quiet_prints_only_the_id(bench: Bench) -> None:
     ],
 )
 @pytest.mark.needs("skopeo")
-def test_output_to_an_archive(
-    bench: Bench, tmp_path: Path, output: str, flags: list[str], source: str
-) -> None:
+def test_output_to_an_archive(bench: Bench, output: str, flags: list[str], source: str) -> None:
     """skopeo reads what -o wrote, and sees the image that was built."""
-    out = tmp_path / output
+    out = bench.room / output
     done = bench.build("FROM base\nENV A=1\n", "-t", "archived:1", "-o", str(out), *flags)
     assert done.status == 0, done.err
     seen = subprocess.run(
@@ -354,13 +375,13 @@ def test_output_to_an_archive(
     assert "sha256:" + hashlib.sha256(seen.stdout).hexdigest() == done.image
 
 
-def test_an_archive_that_cannot_be_written(bench: Bench, tmp_path: Path) -> None:
+def test_an_archive_that_cannot_be_written(bench: Bench) -> None:
     """The image is there all the same, and the error says so."""
-    done = bench.build("FROM base\n", "-o", str(tmp_path / "none/out.tar"))
+    done = bench.build("FROM base\n", "-o", str(bench.room / "none/out.tar"))
     assert (done.status, done.out) == (1, "")
     last = done.err.splitlines()[-1]
     assert "No such file or directory; the image is in the store as sha256:" in last
-    wrong = bench.build("FROM base\n", "-o", f"type=oci,dest={tmp_path}/out.tar")
+    wrong = bench.build("FROM base\n", "-o", f"type=oci,dest={bench.room}/out.tar")
     assert wrong.status == 2
     assert "--format" in wrong.err
 
@@ -438,7 +459,7 @@ def test_a_tar_on_stdin_is_no_dockerfile(
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupt_leaves_nothing_half_made(bench: Bench, number: signal.Signals) -> None:
     bench.write("Dockerfile", f"FROM base\nRUN echo {number} > /first\nRUN sleep 600\n")
-    words = [*command(), "--root", str(bench.root), "build", "--progress", "plain", "."]
+    words = bench.words("build", "--progress", "plain", ".")
     with subprocess.Popen(
         words, cwd=bench.context, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
@@ -459,7 +480,7 @@ def test_interrupt_leaves_nothing_half_made(bench: Bench, number: signal.Signals
 def test_killed_builds_can_be_repeated(bench: Bench) -> None:
     text = "FROM base\nRUN i=0; while [ $i -lt 200 ]; do echo $i > /f$i; i=$((i+1)); done\n"
     bench.write("Dockerfile", text)
-    words = [*command(), "--root", str(bench.root), "build", "--no-cache", "."]
+    words = bench.words("build", "--no-cache", ".")
     for delay in (0.2, 0.35, 0.5, 0.7):
         process = subprocess.Popen(words, cwd=bench.context, stderr=subprocess.DEVNULL)
         time.sleep(delay)
@@ -477,7 +498,7 @@ def test_many_builds_at_once(bench: Bench) -> None:
     running = []
     for number in range(4):
         (bench.context / f"D{number}").write_text(f"{shared}RUN echo {number} > /n\n")
-        words = [*command(), "--root", str(bench.root), "build", "-f", f"D{number}", "."]
+        words = bench.words("build", "-f", f"D{number}", ".")
         running.append(
             subprocess.Popen(
                 words, cwd=bench.context, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -489,6 +510,7 @@ def test_many_builds_at_once(bench: Bench) -> None:
         assert len(bench.config(out.strip())["rootfs"]["diff_ids"]) == 6
 
 
+@pytest.mark.needs("root", "overlay", "bwrap")
 def test_a_full_disk_is_one_line(tmp_path: Path) -> None:
     """A store on a small tmpfs: the step fails, nothing is stored, and there is room again."""
     context, disk = tmp_path / "context", tmp_path / "disk"

@@ -9,8 +9,6 @@ import pytest
 from buildtest import Bench
 from registrytest.debian import RunningRegistry, registry_program, running_registry
 
-pytestmark = pytest.mark.needs("root", "overlay", "bwrap")
-
 
 @pytest.fixture
 def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
@@ -22,18 +20,17 @@ def registry(tmp_path: Path) -> Iterator[RunningRegistry]:
 
 
 def test_base_and_copy_source_are_pulled(
-    bench: Bench, registry: RunningRegistry, tmp_path: Path
+    bench: Bench, fresh: Bench, registry: RunningRegistry
 ) -> None:
     name = f"{registry.domain}/team/base:1"
     pushed = bench.layertool("push", "base", name)
     assert pushed.status == 0, pushed.err
 
-    other = Bench(tmp_path / "other", bench.context)
     text = f"FROM {name}\nCOPY --from={name} /etc/passwd /p\nRUN grep -q app /p\n"
-    done = other.build(text)
+    done = fresh.build(text)
     assert done.status == 0, done.err
     assert done.err.count(f"pulling {name}") == 1
-    again = other.build(text)
+    again = fresh.build(text)
     assert again.image == done.image
     assert "pulling" not in again.err
 

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 BUSYBOX = Path("/bin/busybox")
+# Who builds: root, a user with one id, a user with ranges of ids.
+KINDS = ("root", "single", "ranges") if os.geteuid() == 0 else ("single", "ranges")
 # A build that installs real packages from a mirror takes minutes.
 TIMEOUT = 1200 if os.environ.get("LAYERTOOL_TEST_MIRROR") == "1" else 120  # seconds
 # A root file system of one static binary; every test of a shell builds on it.
@@ -83,11 +85,19 @@ class Bench:
     prefix: Sequence[str] = ()
     env: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def room(self) -> Path:
+        """A directory of the test's own, beside the context."""
+        return self.context.parent
+
+    def words(self, *arguments: str | Path) -> list[str]:
+        """The command line that runs layertool on this bench's store."""
+        return [*self.prefix, *command(), "--root", str(self.root), *map(str, arguments)]
+
     def layertool(self, *arguments: str | Path, **options: Any) -> Result:
         """Run layertool on this bench's store."""
-        words = [*self.prefix, *command(), "--root", str(self.root), *map(str, arguments)]
         done = subprocess.run(
-            words,
+            self.words(*arguments),
             capture_output=True,
             text=True,
             errors="replace",
@@ -117,7 +127,13 @@ class Bench:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
         path.chmod(mode)
+        self.give(path)
         return path
+
+    def give(self, path: Path) -> None:
+        """As if the one who builds had made it."""
+        owner = self.context.stat()
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def leftovers(self) -> list[str]:
         """What an ended build must not leave: scratch space and mounts."""

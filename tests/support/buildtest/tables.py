@@ -124,3 +124,5 @@ def furnish(bench: Bench) -> None:
     inside.mkdir()
     (inside / "file").write_text("file")
     subprocess.run(["tar", "-czf", "t.tar.gz", "in"], cwd=bench.context, check=True, timeout=30)
+    for path in bench.context.rglob("*"):
+        bench.give(path)
