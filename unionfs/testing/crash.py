@@ -121,19 +121,26 @@ def crash_matrix(
 
 
 class Trial:
-    """One mutation, interrupted again and again; what goes wrong is added to the matrix."""
+    """One mutation, interrupted again and again; what goes wrong is added to the matrix.
 
-    def __init__(self, lab: Lab, mutation: Mutation, matrix: Matrix) -> None:
+    *options* are further mount options of ours.
+    """
+
+    def __init__(
+        self, lab: Lab, mutation: Mutation, matrix: Matrix, options: Sequence[str] = ()
+    ) -> None:
         self.lab = lab
         self.mutation = mutation
         self.matrix = matrix
+        self.options = options
         self.ours = find_driver("unionfs")
         self.kernel = find_driver("kernel")
         self.states = self.undisturbed()
 
     def bench(self, rule: str = "") -> Bench:
         """A mount of ours that has the mutation's upper, with one rule of faults=."""
-        driver = find_driver(f"unionfs:faults={rule}") if rule else self.ours
+        faults = [f"faults={rule}"] if rule else []
+        driver = find_driver(f"unionfs:{','.join([*self.options, *faults])}")
         bench = Bench(self.lab, driver, LAYERS)
         upper, text = bench.stack.upper, layers.encode((self.mutation.upper,))
         assert upper is not None
@@ -169,10 +176,13 @@ class Trial:
                 return False
             self.matrix.kills += 1
             bench.crash()
-            allowed = self.states.allowed(position)
-            for driver in (self.ours, self.kernel):
-                self.look(driver, bench, rule, allowed)
+            self.inspect(bench, rule, position)
         return True
+
+    def inspect(self, crashed: Bench, rule: str, position: int) -> None:
+        """Look at what is left after a crash in the operation at *position*."""
+        for driver in (self.ours, self.kernel):
+            self.look(driver, crashed, rule, self.states.allowed(position))
 
     def killed_at(self, bench: Bench) -> int | None:
         """The position of the operation during which the daemon died; None if it lives."""
