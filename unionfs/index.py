@@ -11,7 +11,8 @@ import os
 import stat
 
 from . import formats
-from .tree import PROBE, Dir, Part
+from .layer import Layer
+from .tree import PROBE, Dir
 from .union import Union
 
 
@@ -40,19 +41,17 @@ def _adopt_one(union: Union, index_fd: int, name: str) -> int:
         return 0
     adopted = 0
     for layer in union.tree.stack.lowers:
-        for path in layer.paths_of(ino, st.st_nlink + 1024):
-            head, _, last = path.rpartition(b"/")
-            parent = union.tree.resolve(head)
-            if isinstance(parent, Dir) and _shows(union, parent, last, Part(layer, head), ino):
+        for parent, last in union.tree.names_of(layer, ino, st.st_nlink + 1024):
+            if _shows(union, parent, last, layer, ino):
                 _link(union, index_fd, os.fsencode(name), parent, last)
                 adopted += 1
     return adopted
 
 
-def _shows(union: Union, parent: Dir, name: bytes, part: Part, ino: int) -> bool:
+def _shows(union: Union, parent: Dir, name: bytes, layer: Layer, ino: int) -> bool:
     """Whether *name* is that very lower inode in the merged view, not a copy or another file."""
     node = union.tree.lookup(parent, name)
-    if node is None or node.upper or node.source is None or node.source.layer is not part.layer:
+    if node is None or node.upper or node.source is None or node.source.layer is not layer:
         return False
     return union.tree.stat(node).st_ino == ino
 

@@ -287,6 +287,24 @@ class Layer:
                         found.append(full)
         return found
 
+    def redirected_dirs(self) -> list[bytes]:
+        """The paths of the directories that carry a redirect, parents first."""
+        found: list[bytes] = []
+        todo = [b""]
+        while todo:
+            path = todo.pop()
+            dir_fd = self.dir_fd(path)
+            with os.scandir(dir_fd) as items:
+                names = [
+                    os.fsencode(item.name) for item in items if item.is_dir(follow_symlinks=False)
+                ]
+            for name in names:
+                full = path + b"/" + name if path else name
+                todo.append(full)
+                if self.marks(dir_fd, name, is_dir=True).redirect is not None:
+                    found.append(full)
+        return found
+
 
 def _first(dir_fd: int, name: bytes, names: list[bytes], suffix: bytes) -> bytes | None:
     for family in (formats.TRUSTED, formats.USER):

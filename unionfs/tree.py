@@ -11,7 +11,7 @@ import errno
 import gc
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 from . import formats
@@ -634,11 +634,43 @@ class Tree:
         """
         if node.source is None:
             return
-        for path in node.source.layer.paths_of(st.st_ino, st.st_nlink):
-            head, _, last = path.rpartition(b"/")
-            parent = self.resolve(head)
-            if isinstance(parent, Dir):
-                self.lookup(parent, last)
+        for parent, name in self.names_of(node.source.layer, st.st_ino, st.st_nlink):
+            self.lookup(parent, name)
+
+    def names_of(self, layer: Layer, ino: int, links: int) -> list[tuple[Dir, bytes]]:
+        """Where the names of an inode of a lower layer show, or did: as directory and name.
+
+        Directories may have been renamed, so those of the upper that were are looked up first.
+        Walks the layer and the upper.
+        """
+        if self.stack.upper is not None:
+            for path in self.stack.upper.redirected_dirs():
+                self.resolve(path)
+        shown = {
+            part.path: node
+            for node in self.nodes.values()
+            if isinstance(node, Dir)
+            for part in node.parts
+            if part.layer is layer
+        }
+        found = []
+        for path in layer.paths_of(ino, links):
+            head, _, name = path.rpartition(b"/")
+            parent = self._showing(shown, head)
+            if parent is not None:
+                found.append((parent, name))
+        return found
+
+    def _showing(self, shown: Mapping[bytes, Dir], path: bytes) -> Dir | None:
+        """The directory that shows *path* of a layer: below the nearest one in *shown*."""
+        names: list[bytes] = []
+        while path and path not in shown:
+            path, _, name = path.rpartition(b"/")
+            names.insert(0, name)
+        node: Node | None = shown.get(path)
+        for name in names:
+            node = self.lookup(node, name) if isinstance(node, Dir) else None
+        return node if isinstance(node, Dir) else None
 
     def resolve(self, path: bytes) -> Node | None:
         """The node at *path* (slash-separated, relative to the root), symlinks not followed."""

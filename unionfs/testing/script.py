@@ -99,6 +99,7 @@ def case_script(
     lines += ["", "COMMANDS = {"]
     lines += [f"    {driver.name!r}: {list(command(driver))!r}," for driver in drivers]
     lines += ["}", "", "", *sequence_code(case.operations)]
+    lines.append('print("The layers and uppers are in", BASE)')
     return "\n".join(lines) + "\n"
 
 
@@ -208,7 +209,7 @@ def entry_code(entry: Entry) -> list[str]:
             lines = [f"os.mkdir({path!r})"]
         case "file":
             size = "" if entry.size is None else f"; f.truncate({entry.size})"
-            text = f"{entry.text!r}" + (f" * {entry.times}" if entry.times != 1 else "")
+            text = f"({entry.text!r} * {entry.times})" if entry.times != 1 else repr(entry.text)
             write = f'f.write({text}.encode("latin-1"))'
             lines = [f'with open({path!r}, "wb") as f: {write}{size}']
         case kind:

@@ -30,6 +30,7 @@ renameat2() {
 libc, (old, new, flags) = ctypes.CDLL(None, use_errno=True), map(os.fsencode, sys.argv[1:])
 sys.exit(libc.renameat2(-100, old, -100, new, int(flags)) and os.strerror(ctypes.get_errno()))' "$@"
 }
+say() { printf '%s\n' "$1"; }
 repeat() { n=0; while [ $n -lt "$2" ]; do printf "$1"; n=$((n + 1)); done; }
 
 side() {
@@ -182,7 +183,7 @@ def step(operation: Operation) -> list[str]:
         user = f"setpriv --reuid {identity.uid} --regid {identity.gid} --clear-groups "
         # A function is not a program: such a line is given to a shell of that user.
         line = f"{user} sh -c {quote(f'{functions(line)}{line}')}"
-    return [f"echo {quote_gently(str(operation))}", f'{line}; echo "    status $?"']
+    return [f"say {quote_gently(str(operation))}", f'{line}; echo "    status $?"']
 
 
 def functions(line: str) -> str:
@@ -260,7 +261,7 @@ WORDS: dict[type[Operation], Callable[..., str]] = {
     op.Stat: lambda o: f"stat -c '%F %a %u:%g %s bytes, %h links' {path(o.path)}",
     op.Access: lambda o: f"test {TEST_FLAGS[o.mode]} {path(o.path)}",
     op.NameMax: lambda o: f"getconf NAME_MAX {path(o.path)}",
-    op.ReadFile: lambda o: f"cat {path(o.path)}",
+    op.ReadFile: lambda o: f"cat {path(o.path)} && echo",
     op.WriteFile: write_file,
     op.Create: lambda o: f"create {path(o.path)} {o.mode:o}",
     op.Truncate: lambda o: f"truncate -c -s {o.size} {path(o.path)}",

@@ -28,7 +28,11 @@ def test_sequences_survive_jsonl() -> None:
     ("line", "message"),
     [
         ('{"op": "format"}', "unknown operation 'format'"),
-        ('{"op": "stat", "args": {"file": "a"}}', "unexpected keyword argument 'file'"),
+        ('{"op": "stat", "args": {"file": "a"}}', "missing required field `path`"),
+        ('{"op": "stat", "args": {"path": "a", "x": 1}}', "there is no argument 'x'"),
+        ('{"op": "stat", "args": {"path": 3}}', "line 1: .*'stat': Expected `str`, got `int`"),
+        ('{"op": "stat", "args": {"path": "a"}, "who": 9}', "there is no actor 9"),
+        ('{"op": "stat", "args": [1]}', "'stat': 'list' object is not a mapping"),
         ('{"op": "stat"', "line 1 is not JSON"),
         ("[1]", "line 1 is not a JSON object"),
     ],
