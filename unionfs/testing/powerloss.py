@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from unionfs import syscalls
 from unionfs.errors import UnionError
@@ -134,13 +134,21 @@ class PowerTrial(Trial):
         return max((n for n, step in enumerate(done, 1) if isinstance(step, Fsync)), default=0)
 
 
-def power_matrix(disk: Disk, mutations: Sequence[Mutation], options: Sequence[str] = ()) -> Matrix:
+def power_matrix(
+    disk: Disk,
+    mutations: Sequence[Mutation],
+    options: Sequence[str] = (),
+    *,
+    prelude: str = "",
+    progress: Callable[[Mutation, Matrix], None] = lambda mutation, matrix: None,
+) -> Matrix:
     """Cut the power after every system call of every mutation; *options* are those of the mount."""
     matrix = Matrix()
-    with Lab(disk.root) as lab:
+    with Lab(disk.root, prelude=prelude) as lab:
         for mutation in mutations:
             trial = PowerTrial(lab, disk, mutation, matrix, options)
             matrix.points[mutation.name] = trial.kill_everywhere("after")
+            progress(mutation, matrix)
     return matrix
 
 

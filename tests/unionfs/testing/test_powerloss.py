@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,3 +71,13 @@ def test_a_disk_leaves_nothing(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == ["cut.img"]
     with pytest.raises(UnionError, match="mkfs"):
         run("mkfs.ext4", "-q", str(tmp_path / "absent"))
+
+
+@pytest.mark.usefixtures("disk")
+def test_the_program_cuts_the_power_too() -> None:
+    command = [sys.executable, "-m", "unionfs.testing", "crash", "--power-loss"]
+    done = subprocess.run(
+        [*command, "--mutation", "mkdir: new"], capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 kills, 0 errors, 0 failures" in done.stdout

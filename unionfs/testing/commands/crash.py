@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import fnmatch
 import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from unionfs.errors import UnionError
@@ -42,6 +43,11 @@ def add(commands: Subcommands) -> None:
         metavar="NAME,NAME",
         help="with which errnos calls fail, or none (default: ENOSPC,EIO,EMFILE,ENOMEM,EDQUOT)",
     )
+    crash.add_argument(
+        "--power-loss",
+        action="store_true",
+        help="instead cut the power of a disk after each call: what was not synced is lost",
+    )
     add_lab_options(crash)
     crash.set_defaults(run=run)
 
@@ -58,10 +64,29 @@ def run(arguments: argparse.Namespace) -> int:
         print("\n".join(mutation.name for mutation in chosen))
         return SAME
     errnos = read_errnos(arguments.errnos) if arguments.errnos else ERRNOS
-    with open_lab(arguments) as lab:
-        matrix = crash_matrix(lab, chosen, errnos=lambda point: errnos, progress=Progress())
+    if arguments.power_loss:
+        matrix = cut_power(arguments, chosen)
+    else:
+        with open_lab(arguments) as lab:
+            matrix = crash_matrix(lab, chosen, errnos=lambda point: errnos, progress=Progress())
     print(matrix)
     return DIFFERENT if matrix.failures else SAME
+
+
+def cut_power(arguments: argparse.Namespace, chosen: Sequence[Mutation]) -> Matrix:
+    """Interrupt on a disk in a file, below --base."""
+    import tempfile
+
+    from unionfs.testing.bench import default_base
+    from unionfs.testing.powerloss import Disk, power_matrix
+
+    with (
+        tempfile.TemporaryDirectory(
+            prefix="unionfs-lab-", dir=arguments.base or default_base()
+        ) as d,
+        Disk(d) as disk,
+    ):
+        return power_matrix(disk, chosen, prelude=arguments.prelude, progress=Progress())
 
 
 def read_errnos(text: str) -> tuple[str, ...]:
