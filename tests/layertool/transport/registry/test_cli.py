@@ -152,6 +152,26 @@ def test_ctrl_c_keeps_what_has_arrived(shell: Shell, fake: FakeRegistry) -> None
     assert fake.requests(digest_of(blob))[0].headers["Range"] == f"bytes={kept}-"
 
 
+@pytest.mark.needs("root")
+def test_a_full_disk_is_one_line(shell: Shell, fake: FakeRegistry) -> None:
+    """A store on a small tmpfs: no image, no half layer, and with room the pull goes on."""
+    large = make_image([{"base": noise(6_000_000, 8)}, {"app": b"app\n"}])
+    fake.add("app", "1", large)
+    disk = shell.root / "store"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(disk)]
+    subprocess.run(mount, check=True, timeout=30)
+    try:
+        line = shell.fails("pull", f"{fake.domain}/app:1")
+        assert "No space left" in line
+        assert json.loads(shell.run("images", "--json").stdout) == []
+        subprocess.run(["mount", "-o", "remount,size=32m", str(disk)], check=True, timeout=30)
+        assert shell.run("pull", f"{fake.domain}/app:1").stdout == f"{large.id}\n"
+        assert shell.run("fsck").returncode == 0
+    finally:
+        subprocess.run(["umount", str(disk)], check=True, timeout=30)
+
+
 def test_errors_are_one_line(shell: Shell, fake: FakeRegistry) -> None:
     name = f"{fake.domain}/none:1"
     assert f"{name}: not found" in shell.fails("pull", name)
