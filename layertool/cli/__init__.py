@@ -8,11 +8,13 @@ answer at once. A command's docstring ends with a line `Example: …`.
 
 from __future__ import annotations
 
+# Nothing that takes time, not even typing: Ctrl-C meanwhile is answered with a traceback.
 import os
 import sys
-from collections.abc import Sequence
 
-from layertool.errors import LayertoolError
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _INTERRUPTED = 130  # 128 + SIGINT, as a shell reports it
 
@@ -23,7 +25,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     The one place where errors become a line on stderr and a number.
     """
     try:
-        # Inside, as it takes most of the start-up time, and Ctrl-C may come meanwhile.
+        return _run(arguments)
+    except KeyboardInterrupt:
+        return _fail("interrupted", _INTERRUPTED)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    from layertool.errors import LayertoolError
+
+    try:
         from layertool.cli.app import command
 
         status = command().main(
@@ -35,8 +45,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return status if isinstance(status, int) else 0
     except LayertoolError as error:
         return _fail(str(error), error.exit_code)
-    except KeyboardInterrupt:
-        return _fail("interrupted", _INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
     except OSError as error:
