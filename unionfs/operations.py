@@ -511,7 +511,8 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def fsyncdir(self, fh: int, datasync: bool) -> None:
         node, _ = self._listings[fh]
-        if self._sync and node.upper and node.parent is not None:
+        removed = node.parent is None and node is not self._tree.root
+        if self._sync and node.upper and not removed:
             await trio.to_thread.run_sync(os.fsync, self._tree.upper_dir_fd(node))
 
     # --- helpers ---

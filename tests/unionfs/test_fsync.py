@@ -1,13 +1,20 @@
-"""What a copy-up puts on disk before it shows, for each value of fsync=. Needs no mount."""
+"""What reaches the disk when: before a copy-up shows, for each value of fsync=, and at fsync(2)."""
 
+import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fstest import layers
+from fstest.drivers import Mounted
 
 from unionfs.options import parse_options
 from unionfs.stack import open_union
 from unionfs.tree import Dir
+
+Make = Callable[[str, layers.Table], Path]
+Mount = Callable[..., Mounted]
 
 
 @pytest.mark.parametrize(
@@ -42,3 +49,21 @@ def _name(fd: int) -> str:
     """Where the descriptor leads; a file in the making has no name of its own yet."""
     path = Path(os.readlink(f"/proc/self/fd/{fd}"))
     return path.name if path.is_dir() else "data"
+
+
+@pytest.mark.mounted
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("name", ["f", "d", "."])
+def test_fsync_is_passed_on(make_layer: Make, mount: Mount, name: str) -> None:
+    """It reaches the upper: made to fail there, it fails here."""
+    point = mount([make_layer("base", {})], options=["faults=fsync:1:EIO"]).point
+    (point / "d").mkdir()
+    (point / "f").write_text("x")
+    fd = os.open(point / name, os.O_RDONLY)
+    try:
+        with pytest.raises(OSError) as caught:
+            os.fsync(fd)
+        assert caught.value.errno == errno.EIO
+        os.fsync(fd)
+    finally:
+        os.close(fd)
