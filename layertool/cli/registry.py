@@ -105,6 +105,12 @@ def copy(
         typer.Option("--all", help="Of an index: the index, with the images of all platforms."),
     ] = False,
     tls_verify: TlsVerify = "true",
+    src_tls_verify: Annotated[
+        str | None, typer.Option(metavar="true|false", help="--tls-verify for SRC alone.")
+    ] = None,
+    dest_tls_verify: Annotated[
+        str | None, typer.Option(metavar="true|false", help="--tls-verify for DST alone.")
+    ] = None,
     ca: Ca = None,
     quiet: Quiet = False,
 ) -> None:
@@ -123,11 +129,15 @@ def copy(
     if every and platform:
         raise UsageError("--all copies every platform: leave out --platform")
     wanted = parse_platform(platform) if platform else None
+    options = _options(tls_verify, ca)
+    src_options = _options(src_tls_verify, ca, "--src-tls-verify") if src_tls_verify else options
+    dest_options = (
+        _options(dest_tls_verify, ca, "--dest-tls-verify") if dest_tls_verify else options
+    )
     with shown(quiet=quiet) as progress:
-        options = _options(tls_verify, ca).telling(progress.note)
         digests = copy_images(
-            _source(source, wanted, options),
-            _sink(target, options),
+            _source(source, wanted, src_options.telling(progress.note)),
+            _sink(target, dest_options.telling(progress.note)),
             one=target.startswith(_DOCKER),
             every=every,
             progress=progress,
@@ -231,11 +241,11 @@ def _ask(username: str | None, password_stdin: bool) -> Credentials:
     return Credentials(username, password)
 
 
-def _options(tls_verify: str, ca: Path | None) -> Options:
+def _options(tls_verify: str, ca: Path | None, flag: str = "--tls-verify") -> Options:
     from layertool.transport.registry.client import Options
     from layertool.transport.registry.endpoint import Trust
 
     words = {"true": True, "1": True, "false": False, "0": False}
     if tls_verify.lower() not in words:
-        raise UsageError(f"--tls-verify: {tls_verify!r} is neither true nor false")
+        raise UsageError(f"{flag}: {tls_verify!r} is neither true nor false")
     return Options(trust=Trust(verify=words[tls_verify.lower()], ca=ca))

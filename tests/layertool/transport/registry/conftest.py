@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -81,3 +83,39 @@ def client(fake: FakeRegistry) -> Iterator[Client]:
     made = Client(fake.domain, "app", quick_options())
     yield made
     made.close()
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A self-signed certificate for 127.0.0.1, with its key, in one PEM file."""
+    directory = tmp_path_factory.mktemp("tls")
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+    command += [
+        "-nodes",
+        "-days",
+        "2",
+        "-subj",
+        "/CN=test",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+    ]
+    command += ["-keyout", str(directory / "key"), "-out", str(directory / "cert")]
+    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    both = directory / "both.pem"
+    both.write_text((directory / "cert").read_text() + (directory / "key").read_text())
+    return both
+
+
+@pytest.fixture
+def secure(certificate: Path) -> Iterator[FakeRegistry]:
+    """A registry behind TLS whose certificate nobody trusts."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    server = HTTPServer(host="127.0.0.1", ssl_context=context, threaded=True)
+    server.start()
+    try:
+        made = FakeRegistry(server)
+        made.add_manifest("app", "1", b"manifest", "text/plain")
+        yield made
+    finally:
+        server.stop()

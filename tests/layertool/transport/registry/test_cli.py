@@ -207,3 +207,14 @@ def test_copy(shell: Shell, guarded: RunningRegistry, fake: FakeRegistry) -> Non
     assert "its id is the same" in done.stderr
     assert not (shell.root / "store").exists()
     assert "No such file" in shell.fails("copy", f"oci:{shell.root}/none", layout)
+
+
+@pytest.mark.needs("openssl")
+def test_copy_with_trust_for_one_side(
+    shell: Shell, fake: FakeRegistry, secure: FakeRegistry
+) -> None:
+    fake.add("app", "1", IMAGE)
+    words = ["copy", "-q", f"docker://{fake.domain}/app:1", f"docker://{secure.domain}/copy:1"]
+    assert "certificate not trusted" in shell.fails(*words, "--src-tls-verify=false")
+    assert shell.run(*words, "--dest-tls-verify=false").stdout == f"{IMAGE.digest}\n"
+    assert "--dest-tls-verify: 'no'" in shell.fails(*words, "--dest-tls-verify=no", status=2)

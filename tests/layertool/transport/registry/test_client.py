@@ -5,15 +5,12 @@ from __future__ import annotations
 import base64
 import json
 import socket
-import ssl
-import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 import pytest
-from pytest_httpserver import HTTPServer
 from registrytest.fake import FakeRegistry, cut, drip, endless, error
 from registrytest.options import quick_options
 from werkzeug import Request, Response
@@ -433,41 +430,6 @@ def test_a_registry_that_restarts_is_waited_for(fake: FakeRegistry, client: Clie
     get(client)
     fake.fail("manifests", lambda r: cut(b"manifest", 0), times=3)
     assert get(client) == b"manifest"
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1, with its key, in one PEM file."""
-    directory = tmp_path_factory.mktemp("tls")
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-    command += [
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        "/CN=test",
-        "-addext",
-        "subjectAltName=IP:127.0.0.1",
-    ]
-    command += ["-keyout", str(directory / "key"), "-out", str(directory / "cert")]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    both = directory / "both.pem"
-    both.write_text((directory / "cert").read_text() + (directory / "key").read_text())
-    return both
-
-
-@pytest.fixture
-def secure(certificate: Path) -> Iterator[FakeRegistry]:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    server = HTTPServer(host="127.0.0.1", ssl_context=context, threaded=True)
-    server.start()
-    try:
-        made = FakeRegistry(server)
-        made.add_manifest("app", "1", b"manifest", "text/plain")
-        yield made
-    finally:
-        server.stop()
 
 
 @pytest.mark.needs("openssl")
