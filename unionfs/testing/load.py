@@ -338,10 +338,12 @@ def write(path: Path, data: bytes) -> None:
 
 
 def many(directory: Path, count: int) -> None:
-    """A directory of empty files."""
+    """A directory of files of one byte."""
     directory.mkdir(parents=True)
     for number in range(count):
-        os.close(os.open(f"{directory}/{number:06d}", os.O_CREAT | os.O_WRONLY, 0o644))
+        fd = os.open(f"{directory}/{number:06d}", os.O_CREAT | os.O_WRONLY, 0o644)
+        os.write(fd, b"x")
+        os.close(fd)
 
 
 def listed(calls: Counter[str]) -> str:

@@ -26,7 +26,7 @@ from unionfs.testing.layers import Entry
 from unionfs.testing.place import Place, Refused
 from unionfs.testing.shorthand import Table, layer_of
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 BUSY_S = 1.0
 # Without root: who mounts through fusermount3 with options that every user may give.
 FOR_USERS = ("unionfs", "fuse-overlayfs")
