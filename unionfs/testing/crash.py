@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from unionfs.errors import UnionError
 from unionfs.testing import layers
@@ -19,6 +19,7 @@ from unionfs.testing.compare import only_differing, show
 from unionfs.testing.crew import Outcome
 from unionfs.testing.drivers import Driver, find_driver
 from unionfs.testing.language import Close, NameMax, Operation, Write
+from unionfs.testing.layers import Layers
 from unionfs.testing.mutations import LAYERS, Mutation
 from unionfs.testing.rules import normalise_tree
 from unionfs.testing.snapshot import Tree
@@ -97,6 +98,7 @@ def crash_matrix(
     lab: Lab,
     mutations: Sequence[Mutation],
     *,
+    driver: str = "unionfs",
     whens: Sequence[str] = WHEN,
     errnos: Callable[[int], Sequence[str]] = lambda point: ERRNOS,
     progress: Callable[[Mutation, Matrix], None] = lambda mutation, matrix: None,
@@ -108,8 +110,8 @@ def crash_matrix(
     when a driver cannot mount.
     """
     matrix = Matrix()
-    for mutation in mutations:
-        trial = Trial(lab, mutation, matrix)
+    for mutation in possible(mutations, driver):
+        trial = Trial(lab, mutation, matrix, driver)
         matrix.points[mutation.name] = 0
         for when in whens:
             matrix.points[mutation.name] = trial.kill_everywhere(when)
@@ -123,25 +125,26 @@ def crash_matrix(
 class Trial:
     """One mutation, interrupted again and again; what goes wrong is added to the matrix.
 
-    *options* are further mount options of ours.
+    *driver* is ours, such as ``unionfs@userns`` or ``unionfs:fsync=strict``.
     """
 
     def __init__(
-        self, lab: Lab, mutation: Mutation, matrix: Matrix, options: Sequence[str] = ()
+        self, lab: Lab, mutation: Mutation, matrix: Matrix, driver: str = "unionfs"
     ) -> None:
         self.lab = lab
         self.mutation = mutation
         self.matrix = matrix
-        self.options = options
-        self.ours = find_driver("unionfs")
-        self.kernel = find_driver("kernel")
+        self.ours = find_driver(driver)
+        userns = self.ours.place == "userns"
+        self.kernel = find_driver("kernel@userns" if userns else "kernel")
+        self.layers = without_devices(LAYERS) if userns else LAYERS
         self.states = self.undisturbed()
 
     def bench(self, rule: str = "") -> Bench:
         """A mount of ours that has the mutation's upper, with one rule of faults=."""
-        faults = [f"faults={rule}"] if rule else []
-        driver = find_driver(f"unionfs:{','.join([*self.options, *faults])}")
-        bench = Bench(self.lab, driver, LAYERS)
+        faults = (f"faults={rule}",) if rule else ()
+        driver = replace(self.ours, options=(*self.ours.options, *faults))
+        bench = Bench(self.lab, driver, self.layers)
         upper, text = bench.stack.upper, layers.encode((self.mutation.upper,))
         assert upper is not None
         bench.place.call("make_dirs", paths=[os.path.dirname(upper)])
@@ -202,7 +205,7 @@ class Trial:
     ) -> None:
         """Mount the upper that was left; it must show one of these states, and hold no litter."""
         try:
-            with Bench(self.lab, driver, LAYERS, upper_from=left) as bench:
+            with Bench(self.lab, driver, self.layers, upper_from=left) as bench:
                 tree = bench.tree()
                 litter = unknown_names(bench.upper_tree(), tree)
         except (UnionError, OSError) as error:
@@ -270,6 +273,19 @@ class Trial:
     def wrong(self, rule: str, what: str) -> None:
         """Note a failure."""
         self.matrix.failures.append(Failure(self.mutation.name, rule, what))
+
+
+def possible(mutations: Sequence[Mutation], driver: str) -> list[Mutation]:
+    """Those that can be done where *driver* lives."""
+    userns = find_driver(driver).place == "userns"
+    return [mutation for mutation in mutations if not (userns and mutation.device)]
+
+
+def without_devices(stack: Layers) -> Layers:
+    """The layers without what nobody can make in a user namespace."""
+    return tuple(
+        tuple(entry for entry in layer if entry.kind not in ("char", "block")) for layer in stack
+    )
 
 
 def alive(bench: Bench) -> bool:

@@ -75,16 +75,22 @@ OWN: Layer = (
 
 @dataclass(frozen=True)
 class Mutation:
-    """A change: what is done on `LAYERS`, with *upper* in the upper beforehand."""
+    """A change: what is done on `LAYERS`, with *upper* in the upper beforehand.
+
+    One that is about a *device* is not for a user namespace, where nobody can make any.
+    """
 
     name: str
     operations: tuple[Operation, ...]
     upper: Layer = ()
+    device: bool = False
 
 
-def mutation(name: str, *operations: Operation, upper: Layer = ()) -> Mutation:
+def mutation(
+    name: str, *operations: Operation, upper: Layer = (), device: bool = False
+) -> Mutation:
     """One row of the table."""
-    return Mutation(name, operations, upper)
+    return Mutation(name, operations, upper, device)
 
 
 MUTATIONS: tuple[Mutation, ...] = (
@@ -104,7 +110,7 @@ MUTATIONS: tuple[Mutation, ...] = (
     mutation("copy-up: directory", Chmod("d", 0o700)),
     mutation("copy-up: symlink", Chown("s", 7, 8)),
     mutation("copy-up: fifo", Chmod("p", 0o600)),
-    mutation("copy-up: device", Chmod("c", 0o600)),
+    mutation("copy-up: device", Chmod("c", 0o600), device=True),
     mutation("copy-up: sparse file", Chmod("sparse", 0o600)),
     mutation("copy-up: hard link", Chmod("h1", 0o600)),
     mutation("copy-up: file with xattrs", Chmod("x", 0o600)),

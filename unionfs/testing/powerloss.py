@@ -19,7 +19,7 @@ from unionfs.testing.bench import Bench, Lab
 from unionfs.testing.crash import TOUCHED, Matrix, Trial
 from unionfs.testing.drivers import Stack
 from unionfs.testing.language import Fsync
-from unionfs.testing.mutations import LAYERS, Mutation
+from unionfs.testing.mutations import Mutation
 
 DISK_BYTES = 48 << 20
 DISK_OPTIONS = "loop,data=writeback"
@@ -73,10 +73,10 @@ class PowerTrial(Trial):
         disk: Disk,
         mutation: Mutation,
         matrix: Matrix,
-        options: Sequence[str] = (),
+        driver: str = "unionfs",
     ) -> None:
         self.disk = disk
-        super().__init__(lab, mutation, matrix, options)
+        super().__init__(lab, mutation, matrix, driver)
 
     def bench(self, rule: str = "") -> Bench:
         """As without a power cut; what is there beforehand is on the disk."""
@@ -100,7 +100,7 @@ class PowerTrial(Trial):
 
     def moved(self, crashed: Bench, root: str) -> Bench:
         """A mount of what *crashed* was mounted on, on the disk that is now at *root*."""
-        bench = Bench(self.lab, self.ours, LAYERS, upper_from=crashed)
+        bench = Bench(self.lab, self.ours, self.layers, upper_from=crashed)
         left = crashed.stack
         assert left.upper is not None and left.work is not None
 
@@ -137,16 +137,16 @@ class PowerTrial(Trial):
 def power_matrix(
     disk: Disk,
     mutations: Sequence[Mutation],
-    options: Sequence[str] = (),
+    driver: str = "unionfs",
     *,
     prelude: str = "",
     progress: Callable[[Mutation, Matrix], None] = lambda mutation, matrix: None,
 ) -> Matrix:
-    """Cut the power after every system call of every mutation; *options* are those of the mount."""
+    """Cut the power after every system call of every mutation; *driver* is ours."""
     matrix = Matrix()
     with Lab(disk.root, prelude=prelude) as lab:
         for mutation in mutations:
-            trial = PowerTrial(lab, disk, mutation, matrix, options)
+            trial = PowerTrial(lab, disk, mutation, matrix, driver)
             matrix.points[mutation.name] = trial.kill_everywhere("after")
             progress(mutation, matrix)
     return matrix

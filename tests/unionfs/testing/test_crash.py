@@ -81,6 +81,7 @@ def test_unsynced_data_may_be_lost_until_fsync() -> None:
     [
         (["--list", "--mutation", "rename*"], 0, "rename: exchange of files"),
         (["--mutation", "nothing"], 2, "no mutation is called 'nothing'"),
+        (["--on", "kernel"], 2, "only unionfs can be told where to crash"),
         (["--errnos", "EIO,ELSE"], 2, "'ELSE' is not the name of an errno"),
         (["--mutation", "mkdir: new", "--errnos", "EIO"], 0, "2 kills, 1 errors, 0 failures"),
         (

@@ -60,7 +60,7 @@ def test_the_power_is_cut_after_any_call(disk: Disk, mutation: Mutation) -> None
 
 def test_without_fsync_a_copy_loses_its_data(disk: Disk) -> None:
     """The same test finds what fsync=volatile gives up, so it can find what it looks for."""
-    matrix = power_matrix(disk, [COPIED_UP], ["fsync=volatile"])
+    matrix = power_matrix(disk, [COPIED_UP], "unionfs:fsync=volatile")
     assert any('"content": "0:"' in failure.what for failure in matrix.failures)
 
 

@@ -44,6 +44,12 @@ def add(commands: Subcommands) -> None:
         help="with which errnos calls fail, or none (default: ENOSPC,EIO,EMFILE,ENOMEM,EDQUOT)",
     )
     crash.add_argument(
+        "--on",
+        metavar="DRIVER",
+        default="unionfs",
+        help="ours, such as unionfs@userns or unionfs:fsync=strict (default: unionfs)",
+    )
+    crash.add_argument(
         "--power-loss",
         action="store_true",
         help="instead cut the power of a disk after each call: what was not synced is lost",
@@ -63,12 +69,20 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.list:
         print("\n".join(mutation.name for mutation in chosen))
         return SAME
+    if arguments.on.partition("@")[0].partition(":")[0] != "unionfs":
+        raise UnionError(f"--on {arguments.on}: only unionfs can be told where to crash")
     errnos = read_errnos(arguments.errnos) if arguments.errnos else ERRNOS
     if arguments.power_loss:
         matrix = cut_power(arguments, chosen)
     else:
         with open_lab(arguments) as lab:
-            matrix = crash_matrix(lab, chosen, errnos=lambda point: errnos, progress=Progress())
+            matrix = crash_matrix(
+                lab,
+                chosen,
+                driver=arguments.on,
+                errnos=lambda point: errnos,
+                progress=Progress(),
+            )
     print(matrix)
     return DIFFERENT if matrix.failures else SAME
 
@@ -86,7 +100,9 @@ def cut_power(arguments: argparse.Namespace, chosen: Sequence[Mutation]) -> Matr
         ) as d,
         Disk(d) as disk,
     ):
-        return power_matrix(disk, chosen, prelude=arguments.prelude, progress=Progress())
+        return power_matrix(
+            disk, chosen, arguments.on, prelude=arguments.prelude, progress=Progress()
+        )
 
 
 def read_errnos(text: str) -> tuple[str, ...]:
