@@ -540,6 +540,97 @@ def copy_up_in_closed_directory():
         unmount(point)
 
 
+def immutable_lower():
+    # a lower file with chattr +i cannot be changed, and nothing is copied up
+    # ioctl_iflags(2), FS_IMMUTABLE_FL: EPERM
+    #   1. mount -o lowerdir=l,upperdir=upper,workdir=work: works
+    #   2. chmod('a', 384): EPERM
+    #   3. write_file('a', 'y', 1, 'truncate'): EPERM
+    #   4. set_xattr('a', 'user.k', 'v', 'any'): EPERM
+    #   5. raw_upper('a'): nothing there
+    options = 'lowerdir=l,upperdir=upper,workdir=work'
+    for side, command in COMMANDS.items():
+        print("==", side)
+        if "{branches}" in command:
+            continue  # its command line is another
+        here = os.path.join(BASE, side)
+        os.mkdir(here)
+        os.chdir(here)
+        for name in ('l', 'upper', 'work', 'mnt'):
+            os.makedirs(name)
+        os.chdir(os.path.join(here, 'l'))
+        with open('a', "wb") as f: f.write('x'.encode("latin-1"))
+        os.chmod('a', 0o644)
+        os.chdir(here)
+        subprocess.run(['chattr', '+i', 'l/a'], check=True)
+        for point in ['mnt']:
+            words = [word.format(options=options, mountpoint=point) for word in command]
+            print(words, 'answers with status', subprocess.run(words).returncode)
+        point = os.path.join(here, 'mnt')
+        os.chdir(point)
+        actor = Actor()
+        try:
+            print("chmod('a', 384)", actor.chmod(path='a', mode=384))
+        except (OSError, KeyError) as error:
+            print("chmod('a', 384)", repr(error))
+        try:
+            print("write_file('a', 'y', 1, 'truncate')", actor.write_file(path='a', text='y', times=1, how='truncate'))
+        except (OSError, KeyError) as error:
+            print("write_file('a', 'y', 1, 'truncate')", repr(error))
+        try:
+            print("set_xattr('a', 'user.k', 'v', 'any')", actor.set_xattr(path='a', name='user.k', value='v', how='any'))
+        except (OSError, KeyError) as error:
+            print("set_xattr('a', 'user.k', 'v', 'any')", repr(error))
+        raw = os.path.join(os.path.dirname(point), "upper", 'a')
+        print(subprocess.run(['stat', raw], capture_output=True, text=True).stdout)
+        leave(actor)
+        os.chdir(here)
+        for name in ['mnt']:
+            if os.path.ismount(name):
+                subprocess.run(['umount', '--lazy', name], check=True)
+        subprocess.run(['chattr', '-i', 'l/a'], check=True)
+        os.chdir("/")
+
+
+def immutable_lower_shown():
+    # lsattr(1) shows that flag
+    # ioctl_iflags(2)
+    #   1. mount -o lowerdir=l,upperdir=upper,workdir=work: works
+    #   2. get_flags('a'): immutable
+    options = 'lowerdir=l,upperdir=upper,workdir=work'
+    for side, command in COMMANDS.items():
+        print("==", side)
+        if "{branches}" in command:
+            continue  # its command line is another
+        here = os.path.join(BASE, side)
+        os.mkdir(here)
+        os.chdir(here)
+        for name in ('l', 'upper', 'work', 'mnt'):
+            os.makedirs(name)
+        os.chdir(os.path.join(here, 'l'))
+        with open('a', "wb") as f: f.write('x'.encode("latin-1"))
+        os.chmod('a', 0o644)
+        os.chdir(here)
+        subprocess.run(['chattr', '+i', 'l/a'], check=True)
+        for point in ['mnt']:
+            words = [word.format(options=options, mountpoint=point) for word in command]
+            print(words, 'answers with status', subprocess.run(words).returncode)
+        point = os.path.join(here, 'mnt')
+        os.chdir(point)
+        actor = Actor()
+        try:
+            print("get_flags('a')", actor.get_flags(path='a'))
+        except (OSError, KeyError) as error:
+            print("get_flags('a')", repr(error))
+        leave(actor)
+        os.chdir(here)
+        for name in ['mnt']:
+            if os.path.ismount(name):
+                subprocess.run(['umount', '--lazy', name], check=True)
+        subprocess.run(['chattr', '-i', 'l/a'], check=True)
+        os.chdir("/")
+
+
 PROBES = {
     'copy-up-at-open': copy_up_at_open,
     'copy-up-not-at-reading': copy_up_not_at_reading,
@@ -554,9 +645,12 @@ PROBES = {
     'copy-up-keeps-xattrs': copy_up_keeps_xattrs,
     'truncate-lower': truncate_lower,
     'copy-up-in-closed-directory': copy_up_in_closed_directory,
+    'immutable-lower': immutable_lower,
+    'immutable-lower-shown': immutable_lower_shown,
 }
 
 
+FS_IOC_GETFLAGS = 0x80086601
 ACCESS = {"exists": os.F_OK, "read": os.R_OK, "write": os.W_OK, "execute": os.X_OK}
 TYPES = {
     stat.S_IFREG: "file",
@@ -667,6 +761,14 @@ class Actor:
 
     def get_xattr(self, path: str, name: str) -> str:
         return summary(os.getxattr(path, name, follow_symlinks=False))
+
+    def get_flags(self, path: str) -> str:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            (bits,) = struct.unpack("i", fcntl.ioctl(number, FS_IOC_GETFLAGS, bytes(4)))
+        finally:
+            os.close(number)
+        return "immutable" if bits & 0x10 else "plain"
 
     def list_dir(self, path: str) -> list[str]:
         with os.scandir(path) as entries:

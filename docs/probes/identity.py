@@ -578,6 +578,97 @@ def two_disks_number_at_copy_up():
         os.chdir("/")
 
 
+def two_disks_numbers_over_remount():
+    # files and directories of two file systems keep their numbers over a remount
+    # backup and tar(1) recognise files by it
+    #   1. mount -o lowerdir=one/l:two/l,upperdir=upper,workdir=work: works
+    #   2. stat('a'): ino as before (a)
+    #   3. stat('b'): ino as before (b)
+    #   4. stat('c'): ino as before (c)
+    #   5. stat('d'): ino as before (d)
+    #   6. remount(): works
+    #   7. stat('a'): ino as before (a)
+    #   8. stat('b'): ino as before (b)
+    #   9. stat('c'): ino as before (c)
+    #   10. stat('d'): ino as before (d)
+    options = 'lowerdir=one/l:two/l,upperdir=upper,workdir=work'
+    for side, command in COMMANDS.items():
+        print("==", side)
+        if "{branches}" in command:
+            continue  # its command line is another
+        here = os.path.join(BASE, side)
+        os.mkdir(here)
+        os.chdir(here)
+        os.mkdir('one')
+        subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', 'one'], check=True)
+        os.mkdir('two')
+        subprocess.run(['mount', '-t', 'tmpfs', 'tmpfs', 'two'], check=True)
+        for name in ('one/l', 'two/l', 'upper', 'work', 'mnt'):
+            os.makedirs(name)
+        os.chdir(os.path.join(here, 'one/l'))
+        with open('a', "wb") as f: f.write('x'.encode("latin-1"))
+        os.chmod('a', 0o644)
+        os.mkdir('c')
+        os.chmod('c', 0o755)
+        os.chdir(here)
+        os.chdir(os.path.join(here, 'two/l'))
+        with open('b', "wb") as f: f.write('y'.encode("latin-1"))
+        os.chmod('b', 0o644)
+        os.mkdir('d')
+        os.chmod('d', 0o755)
+        os.chdir(here)
+        for point in ['mnt']:
+            words = [word.format(options=options, mountpoint=point) for word in command]
+            print(words, 'answers with status', subprocess.run(words).returncode)
+        point = os.path.join(here, 'mnt')
+        os.chdir(point)
+        actor = Actor()
+        try:
+            print("stat('a')", actor.stat(path='a'))
+        except (OSError, KeyError) as error:
+            print("stat('a')", repr(error))
+        try:
+            print("stat('b')", actor.stat(path='b'))
+        except (OSError, KeyError) as error:
+            print("stat('b')", repr(error))
+        try:
+            print("stat('c')", actor.stat(path='c'))
+        except (OSError, KeyError) as error:
+            print("stat('c')", repr(error))
+        try:
+            print("stat('d')", actor.stat(path='d'))
+        except (OSError, KeyError) as error:
+            print("stat('d')", repr(error))
+        leave(actor)
+        os.chdir(here)
+        unmount(point)
+        subprocess.run(words, check=True)
+        os.chdir(point)
+        actor = Actor()
+        try:
+            print("stat('a')", actor.stat(path='a'))
+        except (OSError, KeyError) as error:
+            print("stat('a')", repr(error))
+        try:
+            print("stat('b')", actor.stat(path='b'))
+        except (OSError, KeyError) as error:
+            print("stat('b')", repr(error))
+        try:
+            print("stat('c')", actor.stat(path='c'))
+        except (OSError, KeyError) as error:
+            print("stat('c')", repr(error))
+        try:
+            print("stat('d')", actor.stat(path='d'))
+        except (OSError, KeyError) as error:
+            print("stat('d')", repr(error))
+        leave(actor)
+        os.chdir(here)
+        for name in ['mnt', 'one', 'two']:
+            if os.path.ismount(name):
+                subprocess.run(['umount', '--lazy', name], check=True)
+        os.chdir("/")
+
+
 PROBES = {
     'number-at-copy-up': number_at_copy_up,
     'number-of-file-over-remount': number_of_file_over_remount,
@@ -590,6 +681,7 @@ PROBES = {
     'two-disks-one-device': two_disks_one_device,
     'two-disks-two-files': two_disks_two_files,
     'two-disks-number-at-copy-up': two_disks_number_at_copy_up,
+    'two-disks-numbers-over-remount': two_disks_numbers_over_remount,
 }
 
 

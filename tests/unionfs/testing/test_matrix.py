@@ -17,7 +17,7 @@ from unionfs.testing.bench import Lab
 from unionfs.testing.cli import main
 from unionfs.testing.commands.matrix import split
 from unionfs.testing.drivers import parse_driver
-from unionfs.testing.language import Remount, Stat
+from unionfs.testing.language import Stat
 from unionfs.testing.layers import file
 from unionfs.testing.matrix import COLUMNS, Matrix, Row, ask_all, deviation
 from unionfs.testing.matrixpage import heading, html_page, markdown, markdown_cell
@@ -133,12 +133,6 @@ def test_declarations_name_columns_and_say_why() -> None:
             assert any(probe.declaration(name) is declared for name in COLUMNS), probe.name
 
 
-def test_probes_that_mount_by_themselves_do_not_remount() -> None:
-    """Their printed programs could not."""
-    for probe in PROBES:
-        assert probe.mounting is None or not any(isinstance(o, Remount) for o in probe.operations)
-
-
 @pytest.mark.needs("root")
 def test_a_plain_directory_answers_right(lab: Lab) -> None:
     """So what we call right is what a file system does."""
@@ -245,9 +239,9 @@ def test_the_programs_in_the_document_are_the_probes(subject: str) -> None:
 # --- the programs ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
-def test_every_probe_prints_as_a_program(probe: Probe) -> None:
-    compile(program([probe]), probe.name, "exec")
+@pytest.mark.parametrize("subject", SUBJECTS)
+def test_a_subject_prints_as_a_program(subject: str) -> None:
+    compile(program(SUBJECTS[subject]), subject, "exec")
 
 
 @pytest.mark.needs("root", "fuse", "overlay")

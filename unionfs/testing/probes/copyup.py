@@ -5,6 +5,7 @@ from unionfs.testing.language import (
     Chmod,
     Chown,
     Create,
+    GetFlags,
     GetXattr,
     Link,
     ListDir,
@@ -20,8 +21,19 @@ from unionfs.testing.language import (
     WriteFile,
 )
 from unionfs.testing.layers import directory, file, special
-from unionfs.testing.probes.probe import Probe, Same, Step, does, fails, gives, has
+from unionfs.testing.probes.probe import (
+    Declared,
+    Mounting,
+    Probe,
+    Same,
+    Step,
+    does,
+    fails,
+    gives,
+    has,
+)
 
+IMMUTABLE = Mounting("lowerdir=l,upperdir=upper,workdir=work", immutable=("l/a",))
 RULE = "overlayfs.rst, non-directories"
 
 
@@ -166,5 +178,27 @@ PROBES = (
             gives(ReadFile("d/a"), "2:xy"),
             has(Stat("d"), mode="0555", uid=1000),
         ),
+    ),
+    Probe(
+        "immutable-lower",
+        "a lower file with chattr +i cannot be changed, and nothing is copied up",
+        "ioctl_iflags(2), FS_IMMUTABLE_FL: EPERM",
+        ((file("a", "x"),),),
+        (
+            fails(Chmod("a", 0o600), "EPERM"),
+            fails(WriteFile("a", "y"), "EPERM"),
+            fails(SetXattr("a", "user.k", "v"), "EPERM"),
+            gives(RawUpper("a"), None),
+        ),
+        mounting=IMMUTABLE,
+    ),
+    Probe(
+        "immutable-lower-shown",
+        "lsattr(1) shows that flag",
+        "ioctl_iflags(2)",
+        ((file("a", "x"),),),
+        (gives(GetFlags("a"), "immutable"),),
+        mounting=IMMUTABLE,
+        declared=(Declared("unionfs*", "get_flags: ENOTTY", "pyfuse3 has no handler for ioctl"),),
     ),
 )

@@ -160,4 +160,16 @@ PROBES = (
         ),
         mounting=TWO,
     ),
+    Probe(
+        "two-disks-numbers-over-remount",
+        "files and directories of two file systems keep their numbers over a remount",
+        "backup and tar(1) recognise files by it",
+        ((file("a", "x"), directory("c")), (file("b", "y"), directory("d"))),
+        (
+            *(has(Stat(name), ino=Same(name)) for name in "abcd"),
+            does(Remount()),
+            *(has(Stat(name), ino=Same(name)) for name in "abcd"),
+        ),
+        mounting=TWO,
+    ),
 )

@@ -279,13 +279,15 @@ class Mounting:
 
     options is the text behind -o; paths in it are relative to the directory in which names (of
     the layers, top first), upper, work and mnt lie. tmpfs names directories that get a file system
-    of their own. work is what lies in the work directory beforehand. right is whether the mount
-    succeeds; with twice the question is that of a second mount of the same.
+    of their own, immutable the files that get chattr(1) +i. work is what lies in the work directory
+    beforehand. right is whether the mount succeeds; with twice the question is that of a second
+    mount of the same.
     """
 
     options: str
     names: tuple[str, ...] = ("l",)
     tmpfs: tuple[str, ...] = ()
+    immutable: tuple[str, ...] = ()
     work: Layer = ()
     right: bool = True
     twice: bool = False

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from unionfs.testing import script
 from unionfs.testing.compare import Case
 from unionfs.testing.drivers import ALL_ON, parse_driver
+from unionfs.testing.language import Remount
 from unionfs.testing.layers import Layer
 from unionfs.testing.probes.probe import Mounting, Probe
 
@@ -117,6 +118,7 @@ def mounting_code(probe: Probe, mounting: Mounting) -> list[str]:
         f"for name in {(*mounting.names, 'upper', 'work', *points)!r}:",
         "    os.makedirs(name)",
         *(line for name, layer in layers for line in layer_code(name, layer)),
+        *(f"subprocess.run(['chattr', '+i', {name!r}], check=True)" for name in mounting.immutable),
         f"for point in {points!r}:",
         "    words = [word.format(options=options, mountpoint=point) for word in command]",
         "    print(words, 'answers with status', subprocess.run(words).returncode)",
@@ -124,6 +126,7 @@ def mounting_code(probe: Probe, mounting: Mounting) -> list[str]:
         f"for name in {[*points, *mounting.tmpfs]!r}:",
         "    if os.path.ismount(name):",
         "        subprocess.run(['umount', '--lazy', name], check=True)",
+        *(f"subprocess.run(['chattr', '-i', {name!r}], check=True)" for name in mounting.immutable),
         'os.chdir("/")',
     ]
     return [
@@ -160,8 +163,13 @@ def layer_code(name: str, layer: Layer) -> list[str]:
 
 def step_code(probe: Probe) -> list[str]:
     """The operations, inside the mount."""
-    steps = [line for step in probe.steps for line in script.step_code(step.operation, False)]
-    if not steps:
-        return []
-    enter = ["point = os.path.join(here, 'mnt')", "os.chdir(point)", "actor = Actor()"]
-    return [*enter, *steps, "leave(actor)", "os.chdir(here)"]
+    enter = ["os.chdir(point)", "actor = Actor()"]
+    leave = ["leave(actor)", "os.chdir(here)"]
+    again = ["unmount(point)", "subprocess.run(words, check=True)"]
+    lines = ["point = os.path.join(here, 'mnt')", *enter]
+    for operation in probe.operations:
+        if isinstance(operation, Remount):
+            lines += [*leave, *again, *enter]
+        else:
+            lines += script.step_code(operation, False)
+    return [*lines, *leave] if probe.steps else []

@@ -60,6 +60,8 @@ def impossible(driver: Driver, probe: Probe) -> str | None:
             return "trusted.* xattrs cannot be set in a user namespace"
         if any(entry.kind in ("char", "block") for entry in entries):
             return "devices cannot be made in a user namespace"
+        if probe.mounting and probe.mounting.immutable:
+            return "files cannot be made immutable in a user namespace"
     return None
 
 
@@ -111,6 +113,7 @@ class ProbeBench(Bench):
         self.contents = (*probe.layers, *([probe.mounting.work] if probe.mounting.work else ()))
         self.names = (*probe.mounting.names, *(["work"] if probe.mounting.work else ()))
         self.disks: list[str] = []
+        self.locked: list[str] = []
         own = self._own
         lowers = tuple(f"{own}/{name}" for name in probe.mounting.names)
         self.stack = Stack(lowers, f"{own}/upper", f"{own}/work", f"{own}/mnt")
@@ -137,20 +140,31 @@ class ProbeBench(Bench):
         for name in self.mounting.tmpfs:
             disk = f"{self._own}/{name}"
             self.place.call("make_dirs", paths=[disk])
-            argv = ["mount", "-t", "tmpfs", "tmpfs", disk]
-            self.place.call("mount_program", argv=argv, mountpoint=disk)
+            self.run("mount", "-t", "tmpfs", "tmpfs", disk)
             self.disks.append(disk)
         for name, layer in zip(self.names, self.contents, strict=True):
             root = f"{self._own}/{name}"
             self.place.call("make_dirs", paths=[os.path.dirname(root)])
             text = layer_data.encode((layer,))
             self.place.call("build", root=root, layer=text, family=self.place.family)
+        for name in self.mounting.immutable:
+            self.run("chattr", "+i", f"{self._own}/{name}")
+            self.locked.append(name)
 
     def clear(self) -> None:
         """Leave nothing behind."""
+        while self.locked:
+            self.run("chattr", "-i", f"{self._own}/{self.locked.pop()}")
         while self.disks:
             self.place.call("unmount", mountpoint=self.disks.pop())
         self.place.call("remove", path=self._own)
+
+    def run(self, *argv: str) -> None:
+        """A program that prepares the layers; OSError when it fails, for no driver is to blame."""
+        try:
+            self.place.call("mount_program", argv=argv, mountpoint=self._own)
+        except Refused as refused:
+            raise OSError(str(refused)) from None
 
     def mount(self) -> None:
         """Call the driver's program as people do; Refused when it will not."""
