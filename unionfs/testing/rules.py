@@ -172,7 +172,7 @@ class Quirk:
 
 
 def answers(*errors: str) -> Callable[[Operation, Outcome, Outcome], bool]:
-    """The odd side fails with one of these."""
+    """The odd side fails with one of these, named as errno.errorcode does (ENOTSUP: EOPNOTSUPP)."""
     return lambda _operation, odd, _other: odd.get("errno") in errors
 
 
@@ -244,12 +244,12 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "no O_TMPFILE",
         "pyfuse3 has no tmpfile handler (6): EOPNOTSUPP, and callers fall back to a named file",
-        "pyfuse3", False, (op.Open,), answers("EOPNOTSUPP"),
+        "pyfuse3", False, (op.Open,), answers("ENOTSUP"),
     ),
     Quirk(
         "no fallocate",
         "pyfuse3 has no fallocate handler (6)",
-        "pyfuse3", False, (op.Fallocate,), answers("EOPNOTSUPP"),
+        "pyfuse3", False, (op.Fallocate,), answers("ENOTSUP"),
     ),
     Quirk(
         "no SEEK_DATA and SEEK_HOLE",
