@@ -7,12 +7,13 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from typer.core import TyperGroup
+
+from layertool.errors import UsageError
 
 if TYPE_CHECKING:
     from typer._click import Command, Context, HelpFormatter
@@ -158,8 +159,10 @@ def _show_version(wanted: bool) -> None:
 def _global_options(
     context: typer.Context,
     root: Annotated[
-        Path | None,
-        typer.Option(help="The store; default $LAYERTOOL_ROOT, else a directory of the user."),
+        str | None,
+        typer.Option(
+            metavar="DIR", help="The store; default $LAYERTOOL_ROOT, else a directory of the user."
+        ),
     ] = None,
     version: Annotated[
         bool,
@@ -167,9 +170,11 @@ def _global_options(
     ] = False,
 ) -> None:
     """The options before the command."""
+    if root == "":  # an unset variable of a script: not the current directory
+        raise UsageError("--root is empty: name a directory")
     if root is not None:
         # The environment reaches helper processes too; `Store.open()` reads it.
-        os.environ["LAYERTOOL_ROOT"] = os.fspath(root.absolute())
+        os.environ["LAYERTOOL_ROOT"] = os.path.abspath(root)
     if os.geteuid() != 0 and context.invoked_subcommand not in _OUTSIDE_NAMESPACE:
         from layertool.sandbox.namespaces import enter_for_files
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from layertool.errors import LayertoolError, NotFound, UsageError
+from layertool.errors import Conflict, LayertoolError, NotFound, UsageError
 
 if TYPE_CHECKING:
     from layertool.sandbox.doctor import Check
@@ -255,6 +255,8 @@ def umount(
 
     for directory in directories:
         record = mounts.record_of(directory)
+        if record is None and mounts.find(directory) is not None and not mounts.is_ours(directory):
+            raise Conflict(f"{directory}: is no mount of layertool; use umount(8)")
         if record is None or mounts.find(directory) is not None:
             mounts.umount(directory, lazy=lazy)
         if record is not None:

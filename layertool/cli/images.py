@@ -139,6 +139,8 @@ def _destination(output: str, chosen: ArchiveFormat | None) -> Iterator[str]:
     """What `open_sink` takes; what it writes goes to standard output if that was asked for."""
     from layertool.cli import streams
 
+    if not output:
+        raise UsageError("OUT is empty: name a file or a directory, or - for standard output")
     if output != _STREAM:
         yield f"{chosen.value}:{output}" if chosen is not None else output
         return

@@ -201,7 +201,10 @@ def _directory_fd(directory: Path) -> Iterator[int]:
 @contextlib.contextmanager
 def _published(path: Path) -> Iterator[BinaryIO]:
     """A file that appears under its name only when it is complete."""
-    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.absolute().parent)
+    directory = path.absolute().parent
+    if not directory.is_dir():
+        raise NotFound(f"{directory}: is not a directory")
+    fd, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=directory)
     try:
         with os.fdopen(fd, "wb", buffering=0) as file:
             yield file

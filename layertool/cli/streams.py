@@ -13,20 +13,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from layertool.errors import UsageError
+from layertool.errors import BadArchive, UsageError
 
 _CHUNK = 1 << 20
 
 
 @contextmanager
 def saved_input() -> Iterator[str]:
-    """The path of a file with all of standard input. Raises `UsageError` for a terminal."""
+    """The path of a file with all of standard input.
+
+    Raises `UsageError` for a terminal, and `BadArchive` when nothing comes: an empty file would
+    pass for an empty root file system, but is rather the output of a program that failed.
+    """
     if sys.stdin.isatty():
         raise UsageError("-: standard input is a terminal: pipe an archive in, or name a file")
     with _room() as room:
         path = room / "stdin"  # an image that has no name is named after it
         with open(path, "wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file, _CHUNK)
+            if file.tell() == 0:
+                raise BadArchive("-: standard input is empty")
         yield str(path)
 
 

@@ -24,6 +24,7 @@ from layertool.sandbox import linux, merge, overlay, runtime
 
 Health = Literal["ok", "broken", "gone"]
 
+_FUSE_TYPE: Final = "fuse.unionfs"
 _FUSERMOUNT_SECONDS: Final = 30
 
 
@@ -177,10 +178,17 @@ def find(target: Path) -> str | None:
     """The file system type mounted on `target`, None if nothing is."""
     wanted = os.fsencode(resolved(target))
     found = None
-    for point, fstype in _mount_table():
+    for point, fstype, _ in _mount_table():
         if point == wanted:
             found = fstype
     return found
+
+
+def is_ours(target: Path) -> bool:
+    """Whether what is mounted on `target` is a union that this program might have mounted."""
+    wanted = os.fsencode(resolved(target))
+    kinds = [kind for point, *kind in _mount_table() if point == wanted]
+    return bool(kinds) and (kinds[-1] == ["overlay", "layertool"] or kinds[-1][0] == _FUSE_TYPE)
 
 
 def umount(target: Path, *, lazy: bool = False) -> None:
@@ -241,12 +249,13 @@ def resolved(target: Path) -> Path:
     return absolute.parent.resolve() / absolute.name
 
 
-def _mount_table() -> Iterator[tuple[bytes, str]]:
-    """(mount point, file system type) of each mount we see, from mountinfo (proc(5))."""
+def _mount_table() -> Iterator[tuple[bytes, str, str]]:
+    """(mount point, file system type, source) of each mount we see, from mountinfo (proc(5))."""
     with open("/proc/self/mountinfo", "rb") as table:
         for line in table:
             fields, _, rest = line.partition(b" - ")
-            yield _unescape(fields.split()[4]), rest.split()[0].decode()
+            fstype, source = (os.fsdecode(field_) for field_ in rest.split()[:2])
+            yield _unescape(fields.split()[4]), fstype, source
 
 
 def _unescape(field_: bytes) -> bytes:

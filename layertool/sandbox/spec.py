@@ -16,6 +16,8 @@ from layertool.errors import LayertoolError, UsageError
 from layertool.sandbox.initlayer import InitLayer
 from layertool.sandbox.process import FAILED, Bind, Network, Process
 
+_HOST_NAME_MAX = 64  # sethostname(2)
+
 
 @dataclass(frozen=True, slots=True)
 class RunFlags:
@@ -73,7 +75,7 @@ class ContainerSpec:
             env=_env(config, flags),
             cwd=flags.workdir or _text(config, "WorkingDir") or "/",
             user=flags.user if flags.user is not None else _text(config, "User"),
-            hostname=flags.hostname,
+            hostname=_hostname(flags.hostname),
             network=_network(flags.network),
             driver=flags.driver,
             read_only=flags.read_only,
@@ -205,6 +207,12 @@ def _lines(path: Path) -> list[str]:
 def _pair(item: str) -> tuple[str, str]:
     name, _, value = item.partition("=")
     return name, value
+
+
+def _hostname(name: str | None) -> str | None:
+    if name is not None and len(os.fsencode(name)) > _HOST_NAME_MAX:
+        raise UsageError(f"--hostname {name}: is longer than {_HOST_NAME_MAX} bytes")
+    return name
 
 
 def _network(name: str) -> Network:

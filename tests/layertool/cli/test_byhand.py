@@ -128,6 +128,19 @@ def test_mount_and_umount(room: Path, who: Account, layertool: Program, driver: 
     assert list(at.iterdir()) == []
 
 
+@pytest.mark.needs("root")
+def test_mounts_of_others_are_left_alone(room: Path, layertool: Program) -> None:
+    at = room / "other"
+    at.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "other", str(at)], check=True)
+    try:
+        done = layertool("umount", "--lazy", at)
+    finally:
+        subprocess.run(["umount", str(at)], check=True)
+    assert done.returncode == 1
+    assert done.stderr == f"layertool: {at}: is no mount of layertool; use umount(8)\n"
+
+
 @pytest.mark.mounted
 def test_a_mount_in_use_stays(room: Path, who: Account, layertool: Program) -> None:
     at = _mountpoint(room, who)

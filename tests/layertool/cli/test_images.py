@@ -250,6 +250,9 @@ def test_tag_and_rmi(layertool: Program, rootfs: Path) -> None:
         (("blame", "debian", "/no/such/file"), "/no/such/file: in no layer of debian"),
         (("export", "debian", "/nowhere/x.tar"), "No such file or directory"),
         (("export", "debian", "x.tar.gz"), "archives are written uncompressed"),
+        (("export", "debian", ""), "OUT is empty"),
+        (("import", "-"), "standard input is empty"),
+        (("--root", "", "images"), "--root is empty"),
     ],
 )
 def test_errors_are_one_line(

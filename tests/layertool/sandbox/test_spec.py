@@ -64,7 +64,7 @@ def test_nulls_count_as_absent() -> None:
     assert (made.argv, made.env, made.user, made.cwd) == ([], {}, "", "/")
 
 
-@pytest.mark.parametrize("flags", [{"network": "bridge"}, {"env": ["=x"]}])
+@pytest.mark.parametrize("flags", [{"network": "bridge"}, {"env": ["=x"]}, {"hostname": "h" * 65}])
 def test_nonsense(flags: dict[str, Any]) -> None:
     with pytest.raises(UsageError):
         spec(**flags)
