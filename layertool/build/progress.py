@@ -55,6 +55,7 @@ class StepLog:
     step: StepName
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL_LINES))
     _start: float = field(default_factory=time.monotonic)
+    _told: bool = False
 
     def output(self, line: str) -> None:
         """A line that the step printed."""
@@ -66,7 +67,10 @@ class StepLog:
         self.reporter.finished(self.step, time.monotonic() - self._start, layer_bytes)
 
     def failed(self) -> None:
-        """The step failed."""
+        """The step failed; told once, though a shell in it may need to tell early."""
+        if self._told:
+            return
+        self._told = True
         self.reporter.failed(self.step, list(self.tail))
 
 

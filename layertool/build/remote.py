@@ -11,13 +11,15 @@ import posixpath
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
 
 from layertool.build.filehash import FileHashes
 from layertool.errors import BadDigest, LayertoolError
+from layertool.transport.registry import wire
 
 if TYPE_CHECKING:
+    from urllib3 import PoolManager
     from urllib3.response import BaseHTTPResponse
 
 # A server that sends for ever must end somewhere; larger things belong in an image.
@@ -94,25 +96,30 @@ def _get(url: str, headers: dict[str, str]) -> Iterator[BaseHTTPResponse]:
 
     timeout = urllib3.Timeout(connect=30, read=60)
     retries = urllib3.Retry(total=3, redirect=_REDIRECTS, backoff_factor=0.5)
-    with urllib3.PoolManager(timeout=timeout, retries=retries) as pool:
+    with _pool(url, timeout=timeout, retries=retries) as pool:
         try:
             headers = {"Accept-Encoding": "identity", "User-Agent": "layertool", **headers}
             response = pool.request("GET", url, headers=headers, preload_content=False)
         except urllib3.exceptions.HTTPError as error:
-            raise LayertoolError(f"{url}: {_reason(error)}") from None
+            raise LayertoolError(f"{url}: {wire.reason(error)}") from None
         try:
             if response.status not in (200, 304):
                 raise LayertoolError(f"{url}: the server answers {response.status}")
             yield response
         except urllib3.exceptions.HTTPError as error:
-            raise LayertoolError(f"{url}: {_reason(error)}") from None
+            raise LayertoolError(f"{url}: {wire.reason(error)}") from None
         finally:
             response.close()
 
 
-def _reason(error: Exception) -> str:
-    reason = getattr(error, "reason", None) or error
-    return " ".join(str(reason).split())
+def _pool(url: str, **settings: Any) -> PoolManager:
+    """Connections to the server of `url`, through the proxy that the environment asks for."""
+    import urllib3
+
+    proxy = wire.proxy_for(url)
+    if proxy is None:
+        return urllib3.PoolManager(**settings)
+    return urllib3.ProxyManager(proxy, **settings)
 
 
 def _download(url: str, response: BaseHTTPResponse, room: Path, checksum: str | None) -> Remote:

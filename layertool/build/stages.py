@@ -69,7 +69,7 @@ def wanted_stage(file: Dockerfile, name: str) -> int:
     found = find_stage(file.stages, name)
     if found is None:
         names = ", ".join(stage.label for stage in file.stages)
-        raise NotFound(f"{file.file}: no stage {name}; there are {names}")
+        raise NotFound(f"{file.file}: no stage {name}; its stages are {names}")
     return found
 
 

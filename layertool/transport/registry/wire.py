@@ -161,7 +161,7 @@ class Wire:
             pool.clear()
 
     def _pool(self, url: str) -> PoolManager:
-        proxy = _proxy_for(url)
+        proxy = proxy_for(url)
         pool = self._pools.get(proxy)
         if pool is None:
             # Two threads may both make one; the loser's is dropped before it has connections.
@@ -206,7 +206,7 @@ def _tls_context(trust: Trust) -> ssl.SSLContext:
     return context
 
 
-def _proxy_for(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """The proxy that the environment sets for `url` (http_proxy, https_proxy, no_proxy)."""
     parts = urlsplit(url)
     host = parts.hostname or ""
@@ -230,17 +230,17 @@ def _network_errors(url: str) -> Iterator[None]:
             raise TransientError(f"{where}: the name server does not answer") from error
         raise Unreachable(f"{where}: host not found; check the registry's name") from error
     except exceptions.NewConnectionError as error:
-        raise Unreachable(f"{where}: cannot connect: {_reason(error)}") from error
+        raise Unreachable(f"{where}: cannot connect: {reason(error)}") from error
     except exceptions.ConnectTimeoutError as error:
         raise Unreachable(f"{where}: cannot connect: no answer") from error
     except exceptions.TimeoutError as error:
         raise TransientError(f"{where}: no data for too long") from error
     except exceptions.ProxyError as error:
-        raise TransientError(f"{where}: the proxy failed: {_reason(error)}") from error
+        raise TransientError(f"{where}: the proxy failed: {reason(error)}") from error
     except exceptions.HTTPError as error:
-        raise TransientError(f"{where}: connection lost: {_reason(error)}") from error
+        raise TransientError(f"{where}: connection lost: {reason(error)}") from error
     except OSError as error:
-        raise TransientError(f"{where}: connection lost: {_reason(error)}") from error
+        raise TransientError(f"{where}: connection lost: {reason(error)}") from error
 
 
 def _lookup_may_work_later(error: Exception) -> bool:
@@ -260,7 +260,7 @@ def _tls_failure(where: str, error: Exception) -> RegistryError:
     return TlsError(f"{where}: TLS failed: {printable(str(cause))}")
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
     """The innermost words of an exception: urllib3 wraps ours in object addresses."""
     cause: BaseException = error
     while (inner := cause.__cause__ or cause.__context__) is not None:

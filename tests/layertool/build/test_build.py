@@ -124,6 +124,7 @@ def test_debug_shell(bench: Bench) -> None:
     )
     assert done.status == 1
     assert "/trace\nthere" in done.out + done.err
+    assert done.err.count(": failed") == 1
 
 
 def test_nothing_changed_is_fast_and_the_same(bench: Bench) -> None:
@@ -394,7 +395,7 @@ def test_no_cache_for_one_stage(bench: Bench) -> None:
     assert done.ran == ["one 2"]  # which gave the same files
     assert bench.build(text, "--no-cache-filter", "one,1").ran == ["one 2", "two 2", "two 3"]
     unknown = bench.build(text, "--no-cache-filter", "three")
-    assert "no stage three; there are one, two" in unknown.err
+    assert "no stage three; its stages are one, two" in unknown.err
 
 
 def test_check(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -114,6 +115,24 @@ def test_a_redirect_is_followed(httpserver: HTTPServer, hashes: FileHashes, tmp_
     assert found.digest == DIGEST
 
 
+def test_no_server(hashes: FileHashes, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}/f"
+        with pytest.raises(LayertoolError, match=f"^{url}: Connection refused$"):
+            remote.check(url, tmp_path / "room", hashes, None)
+
+
+def test_through_a_proxy(
+    httpserver: HTTPServer, hashes: FileHashes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    serve(httpserver)
+    monkeypatch.setenv("http_proxy", httpserver.url_for(""))
+    found = remote.check("http://files.example/f", tmp_path / "room", hashes, None)
+    assert found.digest == DIGEST
+    assert httpserver.log[-1][0].host == "files.example"
+
+
 @pytest.mark.parametrize(
     ("url", "name"),
     [
@@ -131,7 +150,6 @@ def test_file_name(url: str, name: str | None) -> None:
     assert remote.file_name(url) == name
 
 
-@pytest.mark.needs("root", "overlay", "bwrap")
 def test_add_of_a_url(bench: Bench, httpserver: HTTPServer) -> None:
     serve(httpserver, modified="Wed, 21 Oct 2015 07:28:00 GMT")
     url = httpserver.url_for("/f")
@@ -144,7 +162,6 @@ def test_add_of_a_url(bench: Bench, httpserver: HTTPServer) -> None:
     assert bench.build(text).ran == []
 
 
-@pytest.mark.needs("root", "overlay", "bwrap")
 def test_add_with_a_wrong_checksum(bench: Bench, httpserver: HTTPServer) -> None:
     serve(httpserver)
     wrong = "sha256:" + "0" * 64

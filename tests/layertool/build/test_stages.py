@@ -71,7 +71,7 @@ def test_stage_args_are_not_for_from() -> None:
 
 
 def test_unknown_target_lists_the_stages() -> None:
-    with pytest.raises(NotFound, match="no stage nope; there are x, 1"):
+    with pytest.raises(NotFound, match="no stage nope; its stages are x, 1"):
         needed("FROM a AS x\nFROM b\n", "nope")
 
 
