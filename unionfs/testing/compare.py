@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-from dataclasses import dataclass, field
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from unionfs.errors import UnionError
@@ -70,19 +72,28 @@ class StatesPart(Exception):
 
 
 def compare(
-    lab: Lab, left: Driver, right: Driver, case: Case, *, remount: bool = True, cross: bool = True
+    lab: Lab,
+    left: Driver,
+    right: Driver,
+    case: Case,
+    *,
+    remount: bool = True,
+    cross: bool = True,
+    known: Sequence[re.Pattern[str]] = (),
 ) -> Report:
     """Run a case on both drivers.
 
     Compared are the errno and result of every call, the merged trees, the trees after a remount,
     that no lower layer changed, and each driver's view of the upper that the other wrote. The
     first stage that differs ends it. An operation at which an expected difference makes the
-    states part is left out and the case run again. Raises UnionError when a driver cannot mount.
+    states part is left out and the case run again. A difference whose text one of known matches is
+    expected too. Raises UnionError when a driver cannot mount.
     """
     report = Report()
     operations = list(case.operations)
     while True:
-        attempt = Comparison(lab, left, right, Case(case.layers, tuple(operations)), report)
+        rest = replace(case, operations=tuple(operations))
+        attempt = Comparison(lab, left, right, rest, report, known)
         try:
             attempt.run(remount=remount, cross=cross)
         except StatesPart as parting:
@@ -94,12 +105,21 @@ def compare(
 class Comparison:
     """One attempt of `compare`; differences and quirks go to the report."""
 
-    def __init__(self, lab: Lab, left: Driver, right: Driver, case: Case, report: Report) -> None:
+    def __init__(
+        self,
+        lab: Lab,
+        left: Driver,
+        right: Driver,
+        case: Case,
+        report: Report,
+        known: Sequence[re.Pattern[str]],
+    ) -> None:
         self.lab = lab
         self.left = left
         self.right = right
         self.case = case
         self.report = report
+        self.known = known
         self.numbers = not any(forgets_numbers(driver.traits) for driver in (left, right))
 
     def run(self, *, remount: bool, cross: bool) -> None:
@@ -138,11 +158,21 @@ class Comparison:
                 continue
             quirk = find_quirk(operation, left, right, self.left.traits, self.right.traits)
             if quirk is None:
-                self.report.differences.append(Difference(stage, str(operation), left, right))
-                return False
+                if self.differs(Difference(stage, str(operation), left, right)):
+                    return False
+                raise StatesPart(position)
             self.report.quirks.append(quirk.name)
             if quirk.parts:
                 raise StatesPart(position)
+        return True
+
+    def differs(self, difference: Difference) -> bool:
+        """Note a difference; whether it counts, or is one that the user knows."""
+        for pattern in self.known:
+            if pattern.search(str(difference)):
+                self.report.quirks.append(pattern.pattern)
+                return False
+        self.report.differences.append(difference)
         return True
 
     def broken(self, stage: str, about: str, bench: Bench, error: Exception) -> None:
@@ -176,7 +206,7 @@ class Comparison:
                 here, there = only_differing(one.get(path), two.get(path))
                 if expected_in_tree(stage, here, there, self.left.traits, self.right.traits):
                     continue
-                self.report.differences.append(Difference(stage, path, here, there))
+                self.differs(Difference(stage, path, here, there))
         return not self.report.differences
 
     def same_after_remount(self, a: Bench, b: Bench, left: Tree | None, right: Tree | None) -> bool:
@@ -199,9 +229,7 @@ class Comparison:
         benches = [a] if a.stack.lowers == b.stack.lowers else [a, b]
         for bench in benches:
             for line in bench.changed_lowers():
-                self.report.differences.append(
-                    Difference("lower layers", line, "as built", "changed")
-                )
+                self.differs(Difference("lower layers", line, "as built", "changed"))
         return not self.report.differences
 
     def same_crosswise(self, a: Bench, b: Bench) -> None:
@@ -215,7 +243,7 @@ class Comparison:
                 with Bench(self.lab, driver, self.case.layers, upper_from=owner) as bench:
                     other = bench.tree()
             except (OSError, UnionError) as error:
-                self.report.differences.append(Difference(stage, "mount", "", str(error)))
+                self.differs(Difference(stage, "mount", "", str(error)))
                 continue
             # Inode numbers need not be the same: each has its own way across layers.
             self.same_trees(stage, tree, other)

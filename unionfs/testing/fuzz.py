@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from hypothesis import HealthCheck, Phase, Verbosity, given, seed, settings
@@ -56,6 +57,7 @@ def fuzz(
     minutes: float | None = None,
     remount: bool = True,
     cross: bool = True,
+    known: Sequence[re.Pattern[str]] = (),
     shrink: bool = True,
     progress: Callable[[Findings], None] = lambda findings: None,
 ) -> Findings:
@@ -75,7 +77,7 @@ def fuzz(
         findings.seed = next_seed
         search(
             lab, left, right, findings, BATCH if minutes is not None else examples,
-            remount=remount, cross=cross, shrink=shrink, progress=progress,
+            remount=remount, cross=cross, known=known, shrink=shrink, progress=progress,
         )  # fmt: skip
         next_seed += 1
         findings.seconds = time.monotonic() - began
@@ -91,6 +93,7 @@ def search(
     *,
     remount: bool,
     cross: bool,
+    known: Sequence[re.Pattern[str]],
     shrink: bool,
     progress: Callable[[Findings], None],
 ) -> None:
@@ -98,7 +101,7 @@ def search(
     give_up = [float("inf")]
 
     def differences(case: Case) -> list[Difference]:
-        report = compare(lab, left, right, case, remount=remount, cross=cross)
+        report = compare(lab, left, right, case, remount=remount, cross=cross, known=known)
         if findings.case is None:
             findings.examples += 1
             findings.quirks.update(report.quirks)

@@ -45,6 +45,7 @@ def stored(tmp_path: Path) -> str:
     [
         (["drivers"], 0, "kernel"),
         (["fuzz", "--left", "nothing"], 2, "unknown driver 'nothing'"),
+        (["fuzz", "--known", "("], 2, "'(' is not a regular expression"),
         (["fuzz", "--right", "cmd:/does/not/exist"], 2, "is not installed"),
         (["fuzz", "--right", "cmd:false", "--examples", "1"], 2, "cmd:false cannot mount"),
         (["fuzz", "--examples", "3", "--seed", "1"], 0, "3 sequences"),
@@ -58,7 +59,13 @@ def test_the_program_says_how_it_went(arguments: list[str], status: int, says: s
 
 
 @pytest.mark.parametrize(
-    ("more", "status"), [((), 0), (("--prelude", NO_WHITEOUT), 1)], ids=["same", "different"]
+    ("more", "status"),
+    [
+        ((), 0),
+        (("--prelude", NO_WHITEOUT), 1),
+        (("--prelude", NO_WHITEOUT, "--known", "remount: a\n", "--known", "upper of .*: a\n"), 0),
+    ],
+    ids=["same", "different", "known"],
 )
 def test_a_stored_case_is_run_again(stored: str, more: tuple[str, ...], status: int) -> None:
     done = lab("run", stored, *more)

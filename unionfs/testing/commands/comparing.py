@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -24,11 +25,27 @@ def add_comparison_options(command: argparse.ArgumentParser) -> None:
         "--no-cross", action="store_true", help="do not let each mount what the other wrote"
     )
     command.add_argument(
+        "--known",
+        action="append",
+        default=[],
+        type=pattern,
+        metavar="REGEX",
+        help="go on after a difference whose text this matches; may be given again",
+    )
+    command.add_argument(
         "--script",
         choices=("python", "shell"),
         default="python",
         help="the language in which a case is printed when it shows a difference",
     )
+
+
+def pattern(text: str) -> re.Pattern[str]:
+    """A regular expression of the command line."""
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a regular expression: {error}") from None
 
 
 def tell(

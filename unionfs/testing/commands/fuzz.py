@@ -44,6 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             seed_number=arguments.seed,
             remount=not arguments.no_remount,
             cross=not arguments.no_cross,
+            known=arguments.known,
             progress=Progress(),
         )
     print(summary(findings), file=sys.stderr)

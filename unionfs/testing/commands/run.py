@@ -35,7 +35,13 @@ def run(arguments: argparse.Namespace) -> int:
     left, right = map(find_driver, names)
     with open_lab(arguments) as lab:
         report = compare(
-            lab, left, right, case, remount=not arguments.no_remount, cross=not arguments.no_cross
+            lab,
+            left,
+            right,
+            case,
+            remount=not arguments.no_remount,
+            cross=not arguments.no_cross,
+            known=arguments.known,
         )
     found = "a difference" if report.differences else "no difference"
     expected = f"; expected differences met: {', '.join(report.quirks)}" if report.quirks else ""
