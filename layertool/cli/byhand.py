@@ -251,17 +251,23 @@ def umount(
 
     Example: layertool umount /mnt
     """
+    from layertool.cli.several import for_each
+
+    for_each(directories, lambda directory: _umount(directory, lazy=lazy))
+
+
+def _umount(directory: Path, *, lazy: bool) -> None:
     from layertool.sandbox import mounts
 
-    for directory in directories:
-        record = mounts.record_of(directory)
-        if record is None and mounts.find(directory) is not None and not mounts.is_ours(directory):
-            raise Conflict(f"{directory}: is no mount of layertool; use umount(8)")
-        if record is None or mounts.find(directory) is not None:
-            mounts.umount(directory, lazy=lazy)
-        if record is not None:
-            _release(record)
-            mounts.forget(record)
+    record = mounts.record_of(directory)
+    is_there = mounts.find(directory) is not None
+    if record is None and is_there and not mounts.is_ours(directory):
+        raise Conflict(f"{directory}: is no mount of layertool; use umount(8)")
+    if record is None or is_there:
+        mounts.umount(directory, lazy=lazy)
+    if record is not None:
+        _release(record)
+        mounts.forget(record)
 
 
 def _release(record: Record) -> None:

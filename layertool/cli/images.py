@@ -385,17 +385,20 @@ def inspect(
     Example: layertool inspect debian
     """
     from layertool.cli import inspection
+    from layertool.cli.several import for_each
     from layertool.cli.tables import print_json
     from layertool.cli.template import render
     from layertool.store import Store
 
     store = Store.open()
-    found = [inspection.inspect(store, name, kind.value if kind else None) for name in names]
-    if template is None:
-        print_json(found)
-        return
-    for each in found:
-        print(render(template, each))
+    found: list[dict[str, Any]] = []
+    try:
+        for_each(names, lambda name: found.append(inspection.inspect(store, name, kind)))
+    finally:  # as docker: what was found is shown beside the message about what was not
+        if template is None:
+            print_json(found)
+        else:
+            sys.stdout.writelines(f"{render(template, each)}\n" for each in found)
 
 
 @app.command()

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from layertool.errors import LayertoolError
 
+_T = TypeVar("_T")
 
-def for_each(names: Sequence[str], act: Callable[[str], None]) -> None:
-    """Act on each name; one that fails keeps none of the others from being done.
+
+def for_each(names: Sequence[_T], act: Callable[[_T], object]) -> None:
+    """Act on each; one that fails keeps none of the others from being done.
 
     Raises the last failure, after those before it have been printed.
     """

@@ -121,7 +121,9 @@ def test_mount_and_umount(room: Path, who: Account, layertool: Program, driver: 
     assert "is mounted already" in layertool("mount", "-l", room / "base", at).stderr
     assert _as(who, "cat", str(at / "data/file")) == "from the app\n"
     _as(who, "touch", str(at / "data/new"))
-    assert layertool("umount", at).returncode == 0
+    several = layertool("umount", room / "nothing", at)
+    assert several.returncode == 1
+    assert several.stderr == f"layertool: {room}/nothing: nothing is mounted there\n"
     assert (room / "up/data/new").exists()
     assert not (room / "up.work").exists()
     assert _mounts(layertool, at) == []

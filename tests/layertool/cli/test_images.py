@@ -161,8 +161,10 @@ def test_inspect_shows_images_and_containers(layertool: Program, rootfs: Path) -
     assert image["Id"] == identifier
     assert image["RepoTags"] == ["debian:latest"]
     assert len(image["RootFS"]["Layers"]) == 1
-    done = layertool("inspect", "nothing")
+    done = layertool("inspect", "debian", "nothing", "web")
     assert done.returncode == 1
+    image, container = json.loads(done.stdout)
+    assert (image["Id"], container["Name"]) == (identifier, "web")
     assert done.stderr == "layertool: no such object: nothing: neither an image nor a container\n"
 
 
