@@ -19,6 +19,8 @@ _ALIASES = {
     "rw": "readwrite",
 }
 _FLAGS = ("readonly", "readwrite", "required")
+# podman's wish to relabel what is mounted: a step's process has no label that could be refused.
+_SELINUX = ("z", "relabel")
 # Which keys have a meaning for which type; any other is an error rather than silence.
 _KEYS = {
     "bind": {"source", "target", "from", "readonly", "readwrite"},
@@ -77,6 +79,8 @@ class _Fields:
 
     def add(self, key: str, value: str | None, part: str) -> None:
         key = _ALIASES.get(key, key)
+        if key in _SELINUX:
+            return
         if key in _FLAGS:
             self.flags[key] = True if value is None else _bool(key, value)
         elif value is None:
@@ -124,8 +128,6 @@ def _checked(mount: Mount) -> Mount:
             raise ValueError("a secret mount has source or id, not both")
         if not (mount.source or mount.id or mount.target):
             raise ValueError("a secret mount needs id or target")
-    elif not mount.target:
-        raise ValueError(f"a {mount.type} mount needs target")
     return mount
 
 

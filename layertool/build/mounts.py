@@ -56,26 +56,23 @@ class Mounts:
     ) -> None:
         self._place = place
         self._services = services
-        self._mounts = [self._parse(flag, scope) for flag in flags]
         self._workdir = before.workdir()
+        self._mounts = [self._parse(flag, scope) for flag in flags]
 
     def _parse(self, flag: str, scope: Scope) -> Mount:
         try:
             mount = parse_mount(flag, lambda word: scope.expand(word, self._place))
         except (ValueError, ExpandError) as error:
             self._place.fail(str(error))
-        if mount.type != "secret" and self._target_in(mount.target, "/") == "/":
+        if self.target(mount) == "/":
             self._place.fail("a mount cannot cover /")
         return mount
 
-    def _target_in(self, target: str, workdir: str) -> str:
-        return clean(posixpath.join("/", workdir, target))
-
     def target(self, mount: Mount) -> str:
-        """Where a mount goes, absolute."""
+        """Where a mount goes, absolute; without a target, and for one like `.`, the WORKDIR."""
         if mount.type == "secret" and not mount.target:
             return f"{SECRETS}/{posixpath.basename(mount.id)}"
-        return self._target_in(mount.target, self._workdir)
+        return clean(posixpath.join("/", self._workdir, mount.target))
 
     # -- what the step depends on
 

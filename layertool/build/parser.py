@@ -312,8 +312,6 @@ class _Parser:
         from_ = line.flags.text("from")
         if from_ is not None and ("$" in from_ or not from_):
             line.place.fail("--from cannot hold a variable; name a stage with FROM … AS instead")
-        if from_ is not None and inline:
-            line.place.fail("--from cannot be used with a heredoc")
         return ins.Copy(
             line.place,
             sources,

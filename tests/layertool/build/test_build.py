@@ -81,6 +81,8 @@ FAILURES = [
     ("FROM base\nRUN --mount=source=nope,target=/m true\n", r"nope: no such file"),
     ("FROM base\nRUN --mount=type=secret,id=s,required true\n", r"secret s is required"),
     ("FROM base\nRUN --mount=target=/ true\n", r"cannot cover /"),
+    ("FROM base\nRUN --mount=type=bind true\n", r"cannot cover /"),
+    ("FROM base\nWORKDIR /w\nRUN --mount=target=../.. true\n", r"cannot cover /"),
     ("FROM base\nFROM $NOPE\n", r"Dockerfile:2: the image name is empty"),
     ("FROM base\nRUN --mount=type=ssh true\nRUN touch /ran\n", r"Dockerfile:2: .*ssh is not supported"),
 ]  # fmt: skip

@@ -28,6 +28,9 @@ from layertool.build.mountflag import mount_sources, parse_mount
         ("type=secret,id=s", Mount("secret", id="s")),
         ("type=secret,id=s,env=V,required", Mount("secret", id="s", env="V", required=True)),
         ("type=secret,target=/s,required=false", Mount("secret", "/s")),
+        ("", Mount("bind")),
+        ("target=/x,z", Mount("bind", "/x")),
+        ("type=cache,target=/x,Z,relabel=shared", Mount("cache", "/x", read_only=False)),
         ('type=bind,"source=a,b",target=/x', Mount("bind", "/x", "a,b")),
     ],
 )
@@ -38,7 +41,6 @@ def test_values(text: str, expected: Mount) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "needs target"),
         ("type=ssh", "ssh is not supported"),
         ("type=x,target=/", "unknown mount type"),
         ("type=bind,target=/x,id=i", "means nothing"),

@@ -40,6 +40,8 @@ COPIES = {
     "link": "COPY --link a /l/\n" + check('[ "$(cat /l/a)" = a ]'),
     "heredocs": "ARG V=v\nCOPY <<one <<'two' /h/\n$V\none\n$V\ntwo\n"
     + check('[ "$(cat /h/one /h/two | tr -d "\\n")" = \'v$V\' ]'),
+    "heredoc beside a stage's file": "COPY --from=base /etc/passwd <<one /h/\n1\none\n"
+    + check('[ -f /h/passwd ] && [ "$(cat /h/one)" = 1 ]'),
     "json form": 'COPY ["with space", "/j/"]\n' + check("[ -f '/j/with space' ]"),
     "through a link in the image": "RUN mkdir /real && ln -s real /link\nCOPY a /link/\n"
     + check("[ -f /real/a ] && [ -L /link ]"),
@@ -92,6 +94,7 @@ RUNS = {
     "mount is read-only": "RUN --mount=target=/c ! touch /c/x 2>/dev/null\n",
     "mount rw is thrown away": "RUN --mount=target=/c,rw touch /c/new && [ -f /c/new ]\n"
     "RUN --mount=target=/c [ ! -e /c/new ]\n",
+    "mount on the workdir": "WORKDIR /w\nRUN --mount=type=bind,z [ -f a ]\n" + check("[ ! -e a ]"),
     "mount of a file": "RUN --mount=source=a,target=/f grep -q a /f\n",
     "mount of a stage": "RUN echo s > /made\nFROM base\n"
     "RUN --mount=from=0,source=/made,target=/m grep -q s /m\n",
