@@ -106,7 +106,7 @@ def test_an_anonymised_trace_replays_and_tells_no_names(traced: Path, tmp_path: 
     hidden = tmp_path / "hidden.jsonl"
     anonymise(str(traced), str(hidden))
     text = hidden.read_text()
-    for word in ("gone", "pub", "mine", "in d", "lower", "links", "more", "user.b", "/dev/shm"):
+    for word in ("gone", "pub", "mine", "in d", "lower", "links", "more", 'user.b"', "/dev/shm"):
         assert f'"{word}' not in text and f"/{word}" not in text, word
     found = replayed(hidden, "unionfs")
     assert found.deviation is None, str(found.deviation)
