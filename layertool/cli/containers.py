@@ -384,18 +384,13 @@ def show_logs(
     last = None if tail == "all" else _line_count(tail)
     found = Store.open().container(container)
     still_running = (lambda: found.running) if follow else None
-    unfinished: set[str] = set()  # streams that stand in the middle of a line
     streams = {"stdout": sys.stdout.buffer, "stderr": sys.stderr.buffer}
     for piece in logs.read(found.dir, last=last, still_running=still_running):
         stream = streams[piece.stream]
-        if timestamps and piece.stream not in unfinished:
+        if timestamps and piece.starts_line:
             stream.write(f"{piece.time} ".encode())
         stream.write(piece.data)
         stream.flush()
-        if piece.data.endswith(b"\n"):
-            unfinished.discard(piece.stream)
-        else:
-            unfinished.add(piece.stream)
 
 
 def _line_count(text: str) -> int:

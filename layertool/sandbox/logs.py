@@ -25,11 +25,15 @@ _FOLLOW_SECONDS: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A line, or what came of one at once: `stream` is stdout or stderr."""
+    """A line, or what came of one at once: `stream` is stdout or stderr.
+
+    `starts_line` is false for what continues a line of the same stream.
+    """
 
     stream: str
     data: bytes
     time: str
+    starts_line: bool
 
 
 class Log:
@@ -117,11 +121,12 @@ def read(
         return
     with log:
         pending = b""
+        unfinished: set[str] = set()
         while True:
             running = still_running is not None and still_running()
             pending += log.read()
             *lines, pending = pending.split(b"\n")
-            pieces = [_decode(line) for line in lines]
+            pieces = [_decode(line, unfinished) for line in lines]
             yield from pieces if last is None else _last(pieces, last)
             last = None
             if not running:
@@ -130,16 +135,21 @@ def read(
 
 
 def _last(pieces: Sequence[Piece], count: int) -> Sequence[Piece]:
-    """The pieces that make up the last `count` lines; the end of the last may not be there yet."""
-    found = 0
-    for at in reversed(range(len(pieces))):
-        found += pieces[at].data.endswith(b"\n") or at == len(pieces) - 1
-        if found > count:
-            return pieces[at + 1 :]
-    return pieces
+    """The pieces from the start of the `count`th line from the end."""
+    starts = [at for at, piece in enumerate(pieces) if piece.starts_line]
+    if count == 0:
+        return ()
+    return pieces if count >= len(starts) else pieces[starts[-count] :]
 
 
-def _decode(line: bytes) -> Piece:
+def _decode(line: bytes, unfinished: set[str]) -> Piece:
+    """One entry; `unfinished` are the streams that stand in the middle of a line."""
     entry = json.loads(line)
+    stream = str(entry["stream"])
     data = str(entry["log"]).encode("utf-8", "surrogateescape")
-    return Piece(str(entry["stream"]), data, str(entry["time"]))
+    piece = Piece(stream, data, str(entry["time"]), starts_line=stream not in unfinished)
+    if data.endswith(b"\n"):
+        unfinished.discard(stream)
+    else:
+        unfinished.add(stream)
+    return piece
