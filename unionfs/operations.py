@@ -474,8 +474,14 @@ class Operations(pyfuse3.Operations):
         node = self._union.dir(inode)
         fh = self._next_listing
         self._next_listing += 1
-        self._listings[fh] = (node, [])
-        self._replies.amend(replies.open_change(replies.FOPEN_KEEP_CACHE | replies.FOPEN_CACHE_DIR))
+        # Not left to the first readdir: the kernel may answer the beginning from its own cache, lose
+        # that cache, and ask us for the rest.
+        self._listings[fh] = (node, self._names(node))
+        if not node.changed:
+            # It finds its place in a cached listing by our place numbers, whoever had them: they
+            # must mean the same in every listing.
+            cached = replies.FOPEN_KEEP_CACHE | replies.FOPEN_CACHE_DIR
+            self._replies.amend(replies.open_change(cached))
         return fh
 
     @guarded
@@ -483,7 +489,7 @@ class Operations(pyfuse3.Operations):
         node, names = self._listings[fh]
         if not start_id:
             # A listing stays what it was when it began; rewinddir(3) begins it anew.
-            names = [b".", b"..", *self._tree.children(node)]
+            names = self._names(node)
             self._listings[fh] = (node, names)
         reply, tree, children = pyfuse3.readdir_reply, self._tree, self._tree.children(node)
         for place in range(start_id, len(names)):
@@ -503,6 +509,9 @@ class Operations(pyfuse3.Operations):
                 child.lookups += 1
             elif not reply(token, name, self._entry((node, node.parent or node)[place]), place + 1):
                 return
+
+    def _names(self, node: Dir) -> list[bytes]:
+        return [b".", b"..", *self._tree.children(node)]
 
     @guarded
     async def releasedir(self, fh: int) -> None:

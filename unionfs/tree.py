@@ -113,7 +113,7 @@ _KEPT_BY_HANDLES = (
 class Dir(Node):
     """A directory: ``parts`` are the lower directories merged in it, top first."""
 
-    __slots__ = ("children", "default_acl", "impure", "parts")
+    __slots__ = ("changed", "children", "default_acl", "impure", "parts")
 
     def __init__(
         self,
@@ -127,6 +127,8 @@ class Dir(Node):
         super().__init__(nid, mode, parent, name, upper)
         self.parts = tuple(parts)
         self.children: dict[bytes, Child] | None = None
+        self.changed = False
+        """Whether names have come or gone since it was merged, so that their order is another."""
         self.impure = False
         """Whether the upper directory is known to carry the impure mark."""
         self.default_acl: bytes | None = None
@@ -355,6 +357,7 @@ class Tree:
         node = self._read(parent, name, child)
         if node is None:
             del parent.children[name]
+            parent.changed = True
         else:
             parent.children[name] = node
         return node
@@ -601,6 +604,7 @@ class Tree:
     def add(self, node: Node, parent: Dir, name: bytes) -> None:
         """Enter a node made by the upper."""
         self.children(parent)[name] = node
+        parent.changed = True
         self.nodes[node.nid] = node
 
     def add_link(self, node: Node, parent: Dir, name: bytes) -> None:
@@ -616,6 +620,7 @@ class Tree:
         """Take the name away from *node*; its last one leaves it without a parent."""
         if parent.children is not None and parent.children.get(name) is node:
             del parent.children[name]
+            parent.changed = True
         if node.parent is parent and node.name == name:
             if node.links:
                 node.parent, node.name = node.links.pop()

@@ -502,6 +502,7 @@ class Union:
             del children[old]
         self._replace_name(node, old_parent, old, new_parent, new)
         self.tree.children(new_parent)[new] = node
+        old_parent.changed = new_parent.changed = True
         for changed in (node, old_parent, new_parent):
             changed.attr = None
 
