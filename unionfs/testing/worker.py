@@ -246,7 +246,10 @@ class Worker:
             self.crews.pop(root).dismiss()
 
     def end(self) -> None:
-        """Leave nothing behind."""
+        """Leave nothing behind, also when the lab was killed in the middle."""
+        for mountpoint in list(self.daemons):
+            with contextlib.suppress(OSError):
+                self.kill_daemon(mountpoint)
         for crew in self.crews.values():
             crew.dismiss()
 
