@@ -13,7 +13,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, NoReturn, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 import pyfuse3
 import trio
@@ -23,10 +23,10 @@ from . import replies
 from .copyup import write_all
 from .formats import NAME_MAX
 from .ids import IdMap
-from .passthrough import Backing
+from .passthrough import SETID, Passthrough
 from .replies import Replies
 from .tree import Dir, Node, Tree, path_of
-from .union import Changes, Union
+from .union import Changes, Union, without_setuid
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +40,6 @@ MAX_READ = 1 << 20
 _SMALL_READ = 16 << 10
 _BLOCK = 4096
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
-_SETID = stat.S_ISUID | stat.S_ISGID
 
 
 def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -92,7 +91,7 @@ class Encoder:
         # Nothing but this mount changes what it shows, so the kernel may trust it for good. What it
         # writes by itself it also notes, except through a mapping and where setuid goes with it.
         entry.entry_timeout = self._timeout
-        fleeting = node.mapped or (node.backing and st.st_mode & _SETID)
+        fleeting = node.mapped or (node.backing and st.st_mode & SETID)
         entry.attr_timeout = 0 if fleeting else self._timeout
         return entry
 
@@ -124,12 +123,7 @@ class Operations(pyfuse3.Operations):
     ) -> None:
         super().__init__()
         self._replies = replies
-        self._backing: Backing | None = None
-        self._killers: set[Node] = set()
-        """Open for writing by a caller whose writes clear setuid, where we write for the kernel."""
-        self._pass_lower = False
-        self._showing_lower: set[Node] = set()
-        """What the kernel reads from a lower file by itself while it is open."""
+        self._passed: Passthrough | None = None
         self.enable_writeback_cache = writeback
         self.enable_acl = acls
         self._union = union
@@ -149,13 +143,12 @@ class Operations(pyfuse3.Operations):
 
     def pass_through(self, device: int, *, lower: bool) -> None:
         """Let the kernel read and write files of the mount on *device* by itself, *lower* ones too."""
-        self._backing = Backing(device)
-        self._pass_lower = lower
+        self._passed = Passthrough(device, lower=lower)
         self.enable_writeback_cache = False
 
     def init(self) -> None:
         """The answer to INIT comes next."""
-        if self._backing is not None:
+        if self._passed is not None:
             flags = replies.PASSTHROUGH | replies.HANDLE_KILLPRIV_V2
             self._replies.amend(replies.init_change(flags, stack_depth=1))
 
@@ -218,9 +211,7 @@ class Operations(pyfuse3.Operations):
     ) -> tuple[FileInfo, EntryAttributes]:
         parent = self._union.dir(parent_inode)
         node = self._union.create(parent, name, mode, self._caller(ctx))
-        if self._backing is None:
-            return FileInfo(fh=node.nid, keep_cache=True), self._given(node)
-        return self._opened(node, flags), self._given(node)
+        return self._opened(node, flags, ctx), self._given(node)
 
     @guarded
     async def link(
@@ -281,11 +272,11 @@ class Operations(pyfuse3.Operations):
         )
         if changes.mtime_ns is not None:
             self._told.pop(node, None)
-        if changes.size is not None and node in self._showing_lower:
-            self._part(node)
-        if changes.size is not None and changes.mode is None and ctx.uid and self._backing:
-            bits = without_setuid(self._tree.stat(node).st_mode)
-            changes = dataclasses.replace(changes, mode=bits)
+        if changes.size is not None and self._passed is not None:
+            self._part_from_lower(node, self._passed)
+            if changes.mode is None and ctx.uid:
+                bits = without_setuid(self._tree.stat(node).st_mode)
+                changes = dataclasses.replace(changes, mode=bits)
         await self._bring_up_large(node, changes.size)
         self._union.setattr(node, changes)
         return self._entry(node)
@@ -344,41 +335,26 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def open(self, inode: int, flags: int, ctx: RequestContext) -> FileInfo:
         node = self._tree.get(inode)
-        writes = flags & _WRITING
-        if writes:
-            if node in self._showing_lower:
-                self._part(node)
+        if flags & _WRITING:
+            if self._passed is not None:
+                self._part_from_lower(node, self._passed)
             if not flags & os.O_TRUNC:
                 await self._bring_up_large(node)
         self._union.open(node, flags, privileged=ctx.uid == 0)
-        if self._backing is None:
-            return FileInfo(fh=inode, keep_cache=True)
-        if writes and ctx.uid:
-            self._killers.add(node)
-        return self._opened(node, flags)
+        return self._opened(node, flags, ctx)
 
-    def _opened(self, node: Node, flags: int) -> FileInfo:
-        """Answer that *node* is open, for the kernel to read and write by itself where it can.
-
-        All handles of a file must be of one kind. A file with setuid or setgid bits is written by
-        us, for its bits go with a write by some callers and stay with others.
-        """
-        files = self._backing
-        if node.opens == 1 and not node.backing and not node.metacopy and files is not None:
-            if node.upper and not node.mode & _SETID:
-                node.backing = files.open(node.fd)
-            elif self._pass_lower and not node.upper:
-                node.backing = files.open(node.fd)
-                if node.backing:
-                    self._showing_lower.add(node)
-        if not node.backing:
+    def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
+        """Answer that *node* is open, for the kernel to read and write by itself where it can."""
+        passed = self._passed
+        if passed is None:
+            return FileInfo(fh=node.nid, keep_cache=True)
+        backing = passed.opened(node, flags, privileged=ctx.uid == 0)
+        if not backing:
             # What the kernel cached of an upper file is old if it wrote past us since.
             return FileInfo(fh=node.nid, keep_cache=not node.upper)
-        if node.upper:
-            node.attr = None
-            if flags & os.O_ACCMODE == os.O_RDWR:
-                self._expect_mapping(node)
-        self._replies.amend(replies.open_change(replies.FOPEN_PASSTHROUGH, node.backing))
+        if node.upper and flags & os.O_ACCMODE == os.O_RDWR:
+            self._expect_mapping(node)
+        self._replies.amend(replies.open_change(replies.FOPEN_PASSTHROUGH, backing))
         return FileInfo(fh=node.nid)
 
     def _expect_mapping(self, node: Node) -> None:
@@ -388,17 +364,15 @@ class Operations(pyfuse3.Operations):
             if node.lookups:
                 pyfuse3.invalidate_inode(node.nid, attr_only=True)
 
-    def _part(self, node: Node) -> NoReturn:
-        """Let a lower file that the kernel reads by itself be changed under a new number.
+    def _part_from_lower(self, node: Node, passed: Passthrough) -> None:
+        """Let a lower file that the kernel reads by itself be changed, under a new number.
 
         The kernel cannot read one inode from two files. ESTALE makes it look the name up again.
         """
-        if node.parent is not None:
-            number = node.nid
-            self._tree.part(node)
-            self._showing_lower.discard(node)
-            self._showing_lower.add(self._nodes[number])
-        raise FUSEError(errno.ESTALE)
+        if passed.shows_lower(node):
+            if node.parent is not None:
+                passed.part(node, self._tree)
+            raise FUSEError(errno.ESTALE)
 
     @guarded
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -411,8 +385,8 @@ class Operations(pyfuse3.Operations):
     @guarded
     async def write(self, fh: int, off: int, buf: bytes) -> int:
         node = self._nodes[fh]
-        if node in self._killers:
-            self._drop_setuid(node)
+        if self._passed is not None and self._passed.clears_setuid(node):
+            self._union.drop_setuid(node)
         if node.attr is not None:
             if self.enable_writeback_cache and node not in self._told:
                 self._told[node] = cast(EntryAttributes, node.attr).st_mtime_ns
@@ -430,25 +404,11 @@ class Operations(pyfuse3.Operations):
     async def release(self, fh: int) -> None:
         node = self._nodes[fh]
         if node.opens == 1:
-            if self._backing is None:
+            if self._passed is None:
                 self._settle_mtime(node)
             else:
-                self._last_closed(node, self._backing)
+                self._passed.closed(node)
         self._union.release(node)
-
-    def _last_closed(self, node: Node, files: Backing) -> None:
-        self._killers.discard(node)
-        self._showing_lower.discard(node)
-        if node.backing:
-            files.close(node.backing)
-            node.backing = 0
-            if node.upper:
-                node.attr = None
-
-    def _drop_setuid(self, node: Node) -> None:
-        bits = without_setuid(self._tree.stat(node).st_mode)
-        if bits is not None:
-            self._union.setattr(node, Changes(mode=bits))
 
     def _settle_mtime(self, node: Node) -> None:
         """With write-back the kernel's mtime counts, and our pwrite(2) has moved the file's.
@@ -556,14 +516,6 @@ class Operations(pyfuse3.Operations):
                 self._copying.pop(node, None)
             promoter.finish(transfer)
             log.debug("copied up %r, %d bytes", path_of(node), transfer.size)
-
-
-def without_setuid(mode: int) -> int | None:
-    """The permission bits that a write by an unprivileged caller leaves; None when all of them."""
-    kept = mode & ~stat.S_ISUID
-    if mode & stat.S_IXGRP:
-        kept &= ~stat.S_ISGID
-    return stat.S_IMODE(kept) if kept != mode else None
 
 
 class MappedCaller:

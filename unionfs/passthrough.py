@@ -12,8 +12,16 @@ import ctypes
 import errno
 import fcntl
 import os
+import stat
 import struct
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .tree import Node, Tree
+
+SETID = stat.S_ISUID | stat.S_ISGID
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 _BACKING_OPEN = 0x4010E501
 _BACKING_CLOSE = 0x4004E502
@@ -40,7 +48,64 @@ def supported(device: int) -> bool:
     return False
 
 
-class Backing:
+class Passthrough:
+    """The open files of one mount that the kernel reads and writes by itself.
+
+    *lower* says whether it may be lower files too.
+    """
+
+    def __init__(self, device: int, *, lower: bool) -> None:
+        self._files = _Files(device)
+        self._lower = lower
+        self._showing_lower: set[Node] = set()
+        self._guarded: set[Node] = set()
+
+    def opened(self, node: Node, flags: int, *, privileged: bool) -> int:
+        """Note one more handle of *node*; the id of the file for the kernel, or 0: ask us.
+
+        A file with setuid or setgid bits is written by us, for its bits go with a write by some
+        callers and stay with others.
+        """
+        if flags & _WRITING and not privileged:
+            self._guarded.add(node)
+        if node.opens == 1 and not node.backing and not node.metacopy:
+            if node.upper and not node.mode & SETID:
+                node.backing = self._files.give(node.fd)
+            elif self._lower and not node.upper:
+                node.backing = self._files.give(node.fd)
+                if node.backing:
+                    self._showing_lower.add(node)
+        if node.backing and node.upper:
+            node.attr = None
+        return node.backing
+
+    def closed(self, node: Node) -> None:
+        """The last handle of *node* is gone."""
+        self._guarded.discard(node)
+        self._showing_lower.discard(node)
+        if node.backing:
+            self._files.take_back(node.backing)
+            node.backing = 0
+            if node.upper:
+                node.attr = None
+
+    def clears_setuid(self, node: Node) -> bool:
+        """Whether a write that we are asked for may be by a caller whose writes clear setuid."""
+        return node in self._guarded
+
+    def shows_lower(self, node: Node) -> bool:
+        """Whether the kernel reads a lower file by itself, which keeps *node* from being written."""
+        return node in self._showing_lower
+
+    def part(self, node: Node, tree: Tree) -> None:
+        """Give such a node another number, under which it can be written; the handles keep the old."""
+        number = node.nid
+        tree.part(node)
+        self._showing_lower.discard(node)
+        self._showing_lower.add(tree.nodes[number])
+
+
+class _Files:
     """The files that the kernel of one mount was given, by id."""
 
     def __init__(self, device: int) -> None:
@@ -55,7 +120,7 @@ class Backing:
             struct.pack("=6I", effective & ~_CAP_FSETID, *rest), 24
         )
 
-    def open(self, fd: int) -> int:
+    def give(self, fd: int) -> int:
         """Give the file behind *fd* to the kernel; its id, or 0 when that file cannot be given."""
         # A mutable buffer: with bytes, ioctl() returns these and not the id.
         request = bytearray(_BACKING_MAP.pack(fd, 0, 0))
@@ -65,8 +130,8 @@ class Backing:
             except OSError:
                 return 0
 
-    def close(self, backing: int) -> None:
-        """The last handle is gone."""
+    def take_back(self, backing: int) -> None:
+        """The kernel needs it no more."""
         fcntl.ioctl(self._device, _BACKING_CLOSE, _BACKING_ID.pack(backing))
 
     @contextlib.contextmanager

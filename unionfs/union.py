@@ -80,6 +80,14 @@ def _changes_nothing(changes: Changes, st: os.stat_result) -> bool:
     )
 
 
+def without_setuid(mode: int) -> int | None:
+    """The permission bits that a write by an unprivileged caller leaves; None when all of them."""
+    kept = mode & ~stat.S_ISUID
+    if mode & stat.S_IXGRP:
+        kept &= ~stat.S_ISGID
+    return stat.S_IMODE(kept) if kept != mode else None
+
+
 def _fail(code: int, name: bytes | None = None) -> OSError:
     return OSError(code, os.strerror(code), name)
 
@@ -698,7 +706,7 @@ class Union:
                     os.ftruncate(node.fd, 0)
                 node.attr = None
                 if not privileged:
-                    self._drop_setuid(node)
+                    self.drop_setuid(node)
         except OSError:
             self.release(node)
             raise
@@ -719,13 +727,12 @@ class Union:
             node.writable = wants_write and node.upper
         return cut
 
-    def _drop_setuid(self, node: Node) -> None:
-        bits = stat.S_IMODE(os.fstat(node.fd).st_mode)
-        kept = bits & ~stat.S_ISUID
-        if bits & stat.S_IXGRP:
-            kept &= ~stat.S_ISGID
-        if kept != bits:
-            os.fchmod(node.fd, kept)
+    def drop_setuid(self, node: Node) -> None:
+        """What a write by an unprivileged caller does to the open *node*'s setuid and setgid."""
+        bits = without_setuid(os.fstat(node.fd).st_mode)
+        if bits is not None:
+            os.fchmod(node.fd, bits)
+            node.attr = None
 
     def _open_lower(self, node: Node) -> int:
         return open_source(self.tree, node)
