@@ -41,9 +41,8 @@ def mount_colon():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -78,9 +77,8 @@ def mount_comma():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -115,9 +113,8 @@ def mount_backslash():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -151,9 +148,8 @@ def mount_bare_backslash():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -179,9 +175,8 @@ def mount_relative():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -217,9 +212,8 @@ def mount_one_lower():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -264,9 +258,8 @@ def mount_two_lowers():
         with open('b', "wb") as f: f.write('y'.encode("latin-1"))
         os.chmod('b', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -310,9 +303,8 @@ def mount_read_only():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -350,9 +342,8 @@ def mount_without_work():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -377,9 +368,8 @@ def mount_empty_lower():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -404,9 +394,8 @@ def mount_same_lower_twice():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -431,9 +420,8 @@ def mount_unknown_option():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -458,9 +446,8 @@ def mount_work_inside_upper():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -485,9 +472,8 @@ def mount_missing_lower():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         for name in ['mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
@@ -506,16 +492,17 @@ def mount_upper_in_use():
         here = os.path.join(BASE, side)
         os.mkdir(here)
         os.chdir(here)
-        for name in ('l', 'upper', 'work', 'mnt', 'second'):
+        for name in ('l', 'upper', 'work', 'second', 'mnt'):
             os.makedirs(name)
         os.chdir(os.path.join(here, 'l'))
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt', 'second']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
-        for name in ['mnt', 'second']:
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='second') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
+        for name in ['second', 'mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
         os.chdir("/")
@@ -547,9 +534,8 @@ def mount_stale_work():
         with open('work/#1', "wb") as f: f.write('litter'.encode("latin-1"))
         os.chmod('work/#1', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -591,9 +577,8 @@ def mount_500_lowers():
         with open('z', "wb") as f: f.write('last'.encode("latin-1"))
         os.chmod('z', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -637,9 +622,8 @@ def mount_501_lowers():
         with open('z', "wb") as f: f.write('last'.encode("latin-1"))
         os.chmod('z', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -688,9 +672,8 @@ def mount_redirect_in_lower():
         with open('old/a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('old/a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -736,9 +719,8 @@ def mount_data_only_lower():
         with open('blob', "wb") as f: f.write('data'.encode("latin-1"))
         os.chmod('blob', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -784,9 +766,8 @@ def mount_metacopy_without_data():
         with open('b', "wb") as f: f.write('y'.encode("latin-1"))
         os.chmod('b', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -797,6 +778,113 @@ def mount_metacopy_without_data():
         leave(actor)
         os.chdir(here)
         for name in ['mnt']:
+            if os.path.ismount(name):
+                subprocess.run(['umount', '--lazy', name], check=True)
+        os.chdir("/")
+
+
+def mount_below_another():
+    # kernel overlayfs can have its upper in the mount
+    # overlayfs.rst: an upper needs xattrs, d_type, whiteouts and RENAME_WHITEOUT
+    #   1. mount -o lowerdir=l,upperdir=upper,workdir=work: works
+    #   2. kernel overlayfs with its upper in it: works
+    #   3. write_file('a', 'z', 1, 'append'): works
+    #   4. read_file('a'): 2:xz
+    #   5. rename('b', 'c', ''): works
+    #   6. remove_tree('d'): works
+    #   7. mkdir('d', 493): works
+    #   8. list_dir('.'): ["a file", "c file", "d dir"]
+    #   9. list_dir('d'): []
+    #   10. remount(): works
+    #   11. read_file('a'): 2:xz
+    #   12. list_dir('.'): ["a file", "c file", "d dir"]
+    #   13. list_dir('d'): []
+    options = 'lowerdir=l,upperdir=upper,workdir=work'
+    for side, command in COMMANDS.items():
+        print("==", side)
+        if "{branches}" in command:
+            continue  # its command line is another
+        here = os.path.join(BASE, side)
+        os.mkdir(here)
+        os.chdir(here)
+        for name in ('l', 'upper', 'work', 'top', 'mnt'):
+            os.makedirs(name)
+        os.chdir(os.path.join(here, 'l'))
+        with open('a', "wb") as f: f.write('x'.encode("latin-1"))
+        os.chmod('a', 0o644)
+        with open('b', "wb") as f: f.write('y'.encode("latin-1"))
+        os.chmod('b', 0o644)
+        os.mkdir('d')
+        os.chmod('d', 0o755)
+        with open('d/old', "wb") as f: f.write(''.encode("latin-1"))
+        os.chmod('d/old', 0o644)
+        os.chdir(here)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
+        os.makedirs('mnt/u', exist_ok=True)
+        os.makedirs('mnt/w', exist_ok=True)
+        words = ['mount', '-t', 'overlay', 'overlay', '-o', 'lowerdir=l,upperdir=mnt/u,workdir=mnt/w', 'top']
+        print(words, 'answers with status', subprocess.run(words).returncode)
+        point = os.path.join(here, 'top')
+        os.chdir(point)
+        actor = Actor()
+        try:
+            print("write_file('a', 'z', 1, 'append')", actor.write_file(path='a', text='z', times=1, how='append'))
+        except (OSError, KeyError) as error:
+            print("write_file('a', 'z', 1, 'append')", repr(error))
+        try:
+            print("read_file('a')", actor.read_file(path='a'))
+        except (OSError, KeyError) as error:
+            print("read_file('a')", repr(error))
+        try:
+            print("rename('b', 'c', '')", actor.rename(source='b', target='c', flags=''))
+        except (OSError, KeyError) as error:
+            print("rename('b', 'c', '')", repr(error))
+        try:
+            print("remove_tree('d')", actor.remove_tree(path='d'))
+        except (OSError, KeyError) as error:
+            print("remove_tree('d')", repr(error))
+        try:
+            print("mkdir('d', 493)", actor.mkdir(path='d', mode=493))
+        except (OSError, KeyError) as error:
+            print("mkdir('d', 493)", repr(error))
+        try:
+            print("list_dir('.')", actor.list_dir(path='.'))
+        except (OSError, KeyError) as error:
+            print("list_dir('.')", repr(error))
+        try:
+            print("list_dir('d')", actor.list_dir(path='d'))
+        except (OSError, KeyError) as error:
+            print("list_dir('d')", repr(error))
+        leave(actor)
+        os.chdir(here)
+        for name in ['top', 'mnt']:
+            if os.path.ismount(name):
+                subprocess.run(['umount', '--lazy', name], check=True)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
+        os.makedirs('mnt/u', exist_ok=True)
+        os.makedirs('mnt/w', exist_ok=True)
+        words = ['mount', '-t', 'overlay', 'overlay', '-o', 'lowerdir=l,upperdir=mnt/u,workdir=mnt/w', 'top']
+        print(words, 'answers with status', subprocess.run(words).returncode)
+        point = os.path.join(here, 'top')
+        os.chdir(point)
+        actor = Actor()
+        try:
+            print("read_file('a')", actor.read_file(path='a'))
+        except (OSError, KeyError) as error:
+            print("read_file('a')", repr(error))
+        try:
+            print("list_dir('.')", actor.list_dir(path='.'))
+        except (OSError, KeyError) as error:
+            print("list_dir('.')", repr(error))
+        try:
+            print("list_dir('d')", actor.list_dir(path='d'))
+        except (OSError, KeyError) as error:
+            print("list_dir('d')", repr(error))
+        leave(actor)
+        os.chdir(here)
+        for name in ['top', 'mnt']:
             if os.path.ismount(name):
                 subprocess.run(['umount', '--lazy', name], check=True)
         os.chdir("/")
@@ -823,9 +911,8 @@ def mount_shows_later_writes():
         with open('a', "wb") as f: f.write('x'.encode("latin-1"))
         os.chmod('a', 0o644)
         os.chdir(here)
-        for point in ['mnt']:
-            words = [word.format(options=options, mountpoint=point) for word in command]
-            print(words, 'answers with status', subprocess.run(words).returncode)
+        words = [word.format(options=options, mountpoint='mnt') for word in command]
+        print(words, 'answers with status', subprocess.run(words).returncode)
         point = os.path.join(here, 'mnt')
         os.chdir(point)
         actor = Actor()
@@ -869,10 +956,14 @@ PROBES = {
     'mount-redirect-in-lower': mount_redirect_in_lower,
     'mount-data-only-lower': mount_data_only_lower,
     'mount-metacopy-without-data': mount_metacopy_without_data,
+    'mount-below-another': mount_below_another,
     'mount-shows-later-writes': mount_shows_later_writes,
 }
 
 
+LIBC = ctypes.CDLL(None, use_errno=True)
+AT_FDCWD = -100
+RENAME_FLAGS = {"noreplace": 1, "exchange": 2, "whiteout": 4}
 TYPES = {
     stat.S_IFREG: "file",
     stat.S_IFDIR: "dir",
@@ -882,6 +973,23 @@ TYPES = {
     stat.S_IFCHR: "char",
     stat.S_IFBLK: "block",
 }
+LIBC.opendir.restype = ctypes.c_void_p
+LIBC.readdir.restype = ctypes.c_void_p
+LIBC.readdir.argtypes = [ctypes.c_void_p]
+LIBC.telldir.restype = ctypes.c_long
+LIBC.telldir.argtypes = [ctypes.c_void_p]
+LIBC.seekdir.argtypes = [ctypes.c_void_p, ctypes.c_long]
+LIBC.rewinddir.argtypes = [ctypes.c_void_p]
+LIBC.closedir.argtypes = [ctypes.c_void_p]
+LIBC.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
+
+
+def check(result: int) -> int:
+    """Raise the OSError of a C call that answered -1."""
+    if result == -1:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result
 
 
 def summary(data: bytes) -> str:
@@ -937,12 +1045,25 @@ class Actor:
     def create(self, path: str, mode: int) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
 
+    def mkdir(self, path: str, mode: int) -> None:
+        os.mkdir(path, mode)
+
+    def rename(self, source: str, target: str, flags: str) -> None:
+        bits = sum(RENAME_FLAGS[name] for name in flags.split("|") if name)
+        a, b = os.fsencode(source), os.fsencode(target)
+        check(LIBC.renameat2(AT_FDCWD, a, AT_FDCWD, b, bits))
+
     def list_dir(self, path: str) -> list[str]:
         with os.scandir(path) as entries:
             return sorted(
                 f"{e.name} {TYPES[stat.S_IFMT(e.stat(follow_symlinks=False).st_mode)]}"
                 for e in entries
             )
+
+    def remove_tree(self, path: str) -> None:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.rmdir(path)  # ENOTDIR; rmtree would open it, and wait if it is a fifo
+        shutil.rmtree(path)
 
 BASE = tempfile.mkdtemp(dir="/dev/shm" if os.path.ismount("/dev/shm") else "/var/tmp")
 

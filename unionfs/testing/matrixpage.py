@@ -40,6 +40,8 @@ def subject_rows(matrix: Matrix) -> Iterator[tuple[str, list[Row]]]:
 
 def heading(driver: Driver) -> str:
     """A driver's name for people."""
+    if driver.family == "command":
+        return driver.name
     name = driver.name.replace(ALL_ON, "all on").replace(":", ", ")
     return name.replace("@userns", " in a user namespace")
 

@@ -281,7 +281,8 @@ class Mounting:
     the layers, top first), upper, work and mnt lie. tmpfs names directories that get a file system
     of their own, immutable the files that get chattr(1) +i. work is what lies in the work directory
     beforehand. right is whether the mount succeeds; with twice the question is that of a second
-    mount of the same.
+    mount of the same. With stacked, kernel overlayfs is mounted over the top layer with its upper
+    in the mount, and asked.
     """
 
     options: str
@@ -291,6 +292,7 @@ class Mounting:
     work: Layer = ()
     right: bool = True
     twice: bool = False
+    stacked: bool = False
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,7 @@ def answers(probe: Probe) -> list[str]:
         options = probe.mounting.options
         shown = options if len(options) <= 80 else f"{options[:40]}...{options[-40:]}"
         lines.append(f"mount -o {shown}{again}: {'works' if probe.mounting.right else 'fails'}")
+        lines += ["kernel overlayfs with its upper in it: works"] * probe.mounting.stacked
     return lines + [f"{step.operation}: {step.right}" for step in probe.steps]
 
 
@@ -106,7 +107,7 @@ def mounting_code(probe: Probe, mounting: Mounting) -> list[str]:
     layers = [*zip(mounting.names, probe.layers, strict=True)]
     if mounting.work:
         layers.append(("work", mounting.work))
-    points = ["mnt", "second"] if mounting.twice else ["mnt"]
+    flags = [f"subprocess.run(['chattr', {{}}, {name!r}])" for name in mounting.immutable]
     body = [
         'print("==", side)',
         'if "{branches}" in command:',
@@ -115,24 +116,53 @@ def mounting_code(probe: Probe, mounting: Mounting) -> list[str]:
         "os.mkdir(here)",
         "os.chdir(here)",
         *disk_code(mounting.tmpfs),
-        f"for name in {(*mounting.names, 'upper', 'work', *points)!r}:",
+        f"for name in {(*mounting.names, 'upper', 'work', *points(mounting))!r}:",
         "    os.makedirs(name)",
         *(line for name, layer in layers for line in layer_code(name, layer)),
-        *(f"subprocess.run(['chattr', '+i', {name!r}], check=True)" for name in mounting.immutable),
-        f"for point in {points!r}:",
-        "    words = [word.format(options=options, mountpoint=point) for word in command]",
-        "    print(words, 'answers with status', subprocess.run(words).returncode)",
-        *step_code(probe),
-        f"for name in {[*points, *mounting.tmpfs]!r}:",
-        "    if os.path.ismount(name):",
-        "        subprocess.run(['umount', '--lazy', name], check=True)",
-        *(f"subprocess.run(['chattr', '-i', {name!r}], check=True)" for name in mounting.immutable),
+        *(line.format("'+i'") for line in flags),
+        *mount_code(mounting),
+        *step_code(probe, mounting),
+        *unmount_code([*points(mounting), *mounting.tmpfs]),
+        *(line.format("'-i'") for line in flags),
         'os.chdir("/")',
     ]
     return [
         f"options = {mounting.options!r}",
         "for side, command in COMMANDS.items():",
         *indented(body),
+    ]
+
+
+def points(mounting: Mounting) -> list[str]:
+    """The mountpoints, the last one first."""
+    return ["second"] * mounting.twice + ["top"] * mounting.stacked + ["mnt"]
+
+
+def mount_code(mounting: Mounting) -> list[str]:
+    """The mounts, whose statuses are answers."""
+    lines = []
+    for point in ["mnt", "second"] if mounting.twice else ["mnt"]:
+        lines += [
+            f"words = [word.format(options=options, mountpoint={point!r}) for word in command]",
+            "print(words, 'answers with status', subprocess.run(words).returncode)",
+        ]
+    if mounting.stacked:
+        options = f"lowerdir={mounting.names[0]},upperdir=mnt/u,workdir=mnt/w"
+        lines += [
+            "os.makedirs('mnt/u', exist_ok=True)",
+            "os.makedirs('mnt/w', exist_ok=True)",
+            f"words = ['mount', '-t', 'overlay', 'overlay', '-o', {options!r}, 'top']",
+            "print(words, 'answers with status', subprocess.run(words).returncode)",
+        ]
+    return lines
+
+
+def unmount_code(names: Sequence[str]) -> list[str]:
+    """Away with what is mounted there."""
+    return [
+        f"for name in {names!r}:",
+        "    if os.path.ismount(name):",
+        "        subprocess.run(['umount', '--lazy', name], check=True)",
     ]
 
 
@@ -161,15 +191,16 @@ def layer_code(name: str, layer: Layer) -> list[str]:
     return [f"os.chdir(os.path.join(here, {name!r}))", *made, "os.chdir(here)"]
 
 
-def step_code(probe: Probe) -> list[str]:
+def step_code(probe: Probe, mounting: Mounting) -> list[str]:
     """The operations, inside the mount."""
-    enter = ["os.chdir(point)", "actor = Actor()"]
+    where = "top" if mounting.stacked else "mnt"
+    enter = [f"point = os.path.join(here, {where!r})", "os.chdir(point)", "actor = Actor()"]
     leave = ["leave(actor)", "os.chdir(here)"]
-    again = ["unmount(point)", "subprocess.run(words, check=True)"]
-    lines = ["point = os.path.join(here, 'mnt')", *enter]
+    lines = enter
     for operation in probe.operations:
         if isinstance(operation, Remount):
-            lines += [*leave, *again, *enter]
+            again = [*unmount_code(points(mounting)), *mount_code(mounting)]
+            lines = [*lines, *leave, *again, *enter]
         else:
-            lines += script.step_code(operation, False)
+            lines = [*lines, *script.step_code(operation, False)]
     return [*lines, *leave] if probe.steps else []

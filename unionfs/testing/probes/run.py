@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Literal
 
 from unionfs.errors import UnionError
-from unionfs.testing import layers as layer_data
 from unionfs.testing.bench import Bench, Lab
-from unionfs.testing.drivers import Driver, Stack
+from unionfs.testing.drivers import Driver
 from unionfs.testing.language import RawLower, RawUpper
-from unionfs.testing.place import Hung, Refused
+from unionfs.testing.place import Hung
+from unionfs.testing.probes.arrange import Arranged
 from unionfs.testing.probes.probe import Memory, Probe
-from unionfs.testing.script import command
 
 Kind = Literal["right", "differs", "cannot"]
 
@@ -36,7 +33,7 @@ def ask(lab: Lab, driver: Driver, probe: Probe) -> Cell:
     reason = impossible(driver, probe)
     if reason is not None:
         return Cell("cannot", reason)
-    bench = ProbeBench(lab, driver, probe) if probe.mounting else Bench(lab, driver, probe.layers)
+    bench = Arranged(lab, driver, probe) if probe.mounting else Bench(lab, driver, probe.layers)
     try:
         with contextlib.ExitStack() as stack:
             try:
@@ -101,93 +98,3 @@ def first_wrong(bench: Bench, probe: Probe) -> str | None:
         if wrong is not None:
             return f"{step.operation.verb}: {wrong}"
     return None
-
-
-class ProbeBench(Bench):
-    """A bench that mounts with the options of the probe, in the directory of its layers."""
-
-    def __init__(self, lab: Lab, driver: Driver, probe: Probe) -> None:
-        super().__init__(lab, driver, ())
-        assert probe.mounting is not None
-        self.mounting = probe.mounting
-        self.contents = (*probe.layers, *([probe.mounting.work] if probe.mounting.work else ()))
-        self.names = (*probe.mounting.names, *(["work"] if probe.mounting.work else ()))
-        self.disks: list[str] = []
-        self.locked: list[str] = []
-        own = self._own
-        lowers = tuple(f"{own}/{name}" for name in probe.mounting.names)
-        self.stack = Stack(lowers, f"{own}/upper", f"{own}/work", f"{own}/mnt")
-
-    def __enter__(self) -> Bench:
-        try:
-            self.lay_out()
-            return super().__enter__()
-        except (UnionError, OSError):
-            self.clear()
-            raise
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.unmount()
-        self.clear()
-
-    def lay_out(self) -> None:
-        """Make the layers at the names that the options use."""
-        for name in self.mounting.tmpfs:
-            disk = f"{self._own}/{name}"
-            self.place.call("make_dirs", paths=[disk])
-            self.run("mount", "-t", "tmpfs", "tmpfs", disk)
-            self.disks.append(disk)
-        for name, layer in zip(self.names, self.contents, strict=True):
-            root = f"{self._own}/{name}"
-            self.place.call("make_dirs", paths=[os.path.dirname(root)])
-            text = layer_data.encode((layer,))
-            self.place.call("build", root=root, layer=text, family=self.place.family)
-        for name in self.mounting.immutable:
-            self.run("chattr", "+i", f"{self._own}/{name}")
-            self.locked.append(name)
-
-    def clear(self) -> None:
-        """Leave nothing behind."""
-        while self.locked:
-            self.run("chattr", "-i", f"{self._own}/{self.locked.pop()}")
-        while self.disks:
-            self.place.call("unmount", mountpoint=self.disks.pop())
-        self.place.call("remove", path=self._own)
-
-    def run(self, *argv: str) -> None:
-        """A program that prepares the layers; OSError when it fails, for no driver is to blame."""
-        try:
-            self.place.call("mount_program", argv=argv, mountpoint=self._own)
-        except Refused as refused:
-            raise OSError(str(refused)) from None
-
-    def mount(self) -> None:
-        """Call the driver's program as people do; Refused when it will not."""
-        self.call_program(self.stack.mountpoint)
-        self.life = self.place.lives
-        self.mounted = True
-        if self.mounting.twice:
-            second = f"{self._own}/second"
-            self.place.call("make_dirs", paths=[second])
-            try:
-                self.call_program(second)
-            except Refused:
-                self.unmount()
-                raise
-            self.place.call("unmount", mountpoint=second)
-
-    def call_program(self, mountpoint: str) -> None:
-        """The command line of the driver, with the options of the probe."""
-        fill = {"options": self.mounting.options, "mountpoint": mountpoint}
-        program, *words = (word.format(**fill) for word in command(self.driver))
-        if "ours" in self.driver.traits:
-            # Not a new interpreter, and with the bugs that were planted.
-            self.place.call("mount_union", arguments=words, mountpoint=mountpoint, cwd=self._own)
-        else:
-            argv = [program, *words]
-            self.place.call("mount_program", argv=argv, mountpoint=mountpoint, cwd=self._own)
