@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any
 
 from .errors import UnionError
+from .mounttable import mounted_device
 from .options import MountOptions, render_options
-from .session import mounted_device
 
 AnyPath = str | bytes | Path
 _UNMOUNT_SECONDS = 10

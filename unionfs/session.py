@@ -16,6 +16,7 @@ import trio
 from . import checks, diagnose, eventloop, faults, passthrough, syscalls
 from .errors import UnionError, printable
 from .ids import IdMap
+from .mounttable import mounted_device
 from .operations import Encoder, Operations
 from .options import libfuse_options
 from .replies import Replies
@@ -300,20 +301,3 @@ class Mountpoint:
     def close(self) -> None:
         """End the session; unmounts what fusermount3 mounted if it still is."""
         pyfuse3.close(unmount=not self._direct)
-
-
-def mounted_device(path: bytes) -> str | None:
-    """``MAJOR:MINOR`` of the topmost mount at *path*, without touching it; None when there is none."""
-    device = None
-    with open("/proc/self/mountinfo", "rb") as table:
-        for line in table:
-            fields = line.split(b" ")
-            if _unescape(fields[4]) == path:
-                device = fields[2].decode()
-    return device
-
-
-def _unescape(field: bytes) -> bytes:
-    for code, char in ((b"\\040", b" "), (b"\\011", b"\t"), (b"\\012", b"\n"), (b"\\134", b"\\")):
-        field = field.replace(code, char)
-    return field
