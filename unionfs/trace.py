@@ -106,7 +106,7 @@ class Trace:
         self, path: bytes, tree: Tree, header: Record, *, limit: int = LIMIT_BYTES
     ) -> None:
         try:
-            # Not O_TRUNC alone: what is recorded may be private.
+            # Names and content of all users are in it.
             fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise UnionError(

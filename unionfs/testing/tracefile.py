@@ -139,7 +139,9 @@ class Names:
         """The first line: without paths of the machine."""
         stack = header.get("layers")
         hidden = None if stack is None else [[self.entry(e) for e in layer] for layer in stack]
-        kept: Record = {name: header[name] for name in ("trace", "started", "version") if name in header}
+        kept: Record = {
+            name: header[name] for name in ("trace", "started", "version") if name in header
+        }
         return {**kept, "anonymised": True, "layers": hidden}
 
     def entry(self, entry: Record) -> Record:
@@ -151,8 +153,7 @@ class Names:
             hidden["size"] = entry.get("size", len(hidden.pop("text")))
         if "xattrs" in entry:
             hidden["xattrs"] = {
-                self.xattr(name): value if name.startswith(_KEPT_XATTRS) else "x" * len(value)
-                for name, value in entry["xattrs"].items()
+                self.xattr(name): self.value(name, value) for name, value in entry["xattrs"].items()
             }
         return hidden
 
@@ -165,7 +166,7 @@ class Names:
         if "xattr" in hidden:
             hidden["xattr"] = self.xattr(hidden["xattr"])
         if "value" in hidden:
-            hidden["value"] = "x" * len(hidden["value"])
+            hidden["value"] = self.value(record["xattr"], hidden["value"])
         hidden.pop("data", None)
         if "result" in hidden:
             hidden["result"] = self.result(record["op"], hidden["result"])
@@ -203,3 +204,9 @@ class Names:
             return name
         namespace, dot, rest = name.partition(".")
         return namespace + dot + self.component(rest)
+
+    def value(self, name: str, value: str) -> str:
+        """The value of an xattr: kept where it means something to the kernel or the union."""
+        if name.endswith(".overlay.redirect"):
+            return self.path(value)
+        return value if name.startswith(_KEPT_XATTRS) else "x" * len(value)

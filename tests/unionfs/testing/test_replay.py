@@ -127,6 +127,32 @@ def test_equal_names_are_equal_hashes_and_prefixes_stay(parts: list[str], other:
     assert all("/" not in part and part for part in hidden)
 
 
+def test_what_is_hidden_of_a_layer() -> None:
+    names = Names(b"key")
+    entry = {
+        "path": "secret/place",
+        "text": "content",
+        "xattrs": {
+            "user.secret": "abc",
+            "security.selinux": "label",
+            "trusted.overlay.redirect": "/secret/x",
+        },
+    }
+    assert names.entry(entry) == {
+        "path": names.path("secret/place"),
+        "size": 7,
+        "xattrs": {
+            f"user.{names.component('secret')}": "xxx",
+            "security.selinux": "label",
+            "trusted.overlay.redirect": names.path("/secret/x"),
+        },
+    }
+    request = {"op": "setxattr", "path": "a", "xattr": "system.posix_acl_access", "value": "\2\0"}
+    assert names.request(request)["value"] == "\2\0"
+    link = {"op": "symlink", "path": "a", "target": "../secret"}
+    assert names.request(link)["target"] == f"../{names.component('secret')}"
+
+
 def write_trace(path: Path, *requests: Any, layers: Any = ()) -> str:
     lines = [{"trace": 1, "layers": [list(layers)]}, *requests, {"end": "unmounted"}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
