@@ -443,6 +443,9 @@ def commit(
     message: Annotated[str, typer.Option("-m", "--message", help="Comment in the history.")] = "",
     author: Annotated[str, typer.Option("-a", "--author", help="Author of the image.")] = "",
     squash: Annotated[bool, typer.Option("--squash", help="One layer instead of all.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No progress, only the result.")
+    ] = False,
 ) -> None:
     """Make an image of a container: its changes become one more layer. Prints the image id.
 
@@ -450,6 +453,7 @@ def commit(
 
     Example: layertool commit --change 'CMD ["vim"]' web debian-with-vi
     """
+    from layertool.cli.progress import Meter
     from layertool.oci.names import Reference
     from layertool.sandbox.commit import CommitFlags
     from layertool.sandbox.commit import commit as make_image
@@ -460,4 +464,6 @@ def commit(
     found = store.container(container)
     base = store.resolve(found.image_id) if found.image_id else None
     flags = CommitFlags(changes=change or (), message=message, author=author, squash=squash)
-    print(make_image(store, found, base, reference, flags).id)
+    with Meter(f"committing {container}", None, quiet=quiet) as meter:
+        image = make_image(store, found, base, reference, flags, meter.writing)
+    print(image.id)

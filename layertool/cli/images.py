@@ -6,15 +6,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from layertool.errors import Conflict, InUse, LayertoolError, UsageError
 
 if TYPE_CHECKING:
+    from layertool.cli.progress import Meter
+    from layertool.oci.model import Descriptor
     from layertool.oci.names import Reference
     from layertool.store import Image, Store, Summary
+    from layertool.transport import Sink
 
 app = typer.Typer()
 
@@ -113,13 +116,17 @@ def export(
 
     Example: layertool export debian debian.oci.tar
     """
+    from layertool.cli.progress import Meter
     from layertool.store import Store
     from layertool.transport import open_sink, save_from
 
     with _destination(output, output_format) as spec:
         store = Store.open()
         found = store.resolve(image)
-        save_from(store, found, open_sink(spec), _named(found, image))
+        sizes = (layer.size for layer in (*found.manifest.layers, found.manifest.config))
+        with Meter(f"exporting {image}", sum(sizes), quiet=quiet) as meter:
+            sink = _Watched(open_sink(spec), meter)
+            save_from(store, found, sink, _named(found, image))
     is_kept = _keeps_digest(found, spec)
     if not is_kept and not quiet:
         print(
@@ -132,6 +139,19 @@ def export(
         found.manifest_digest if is_kept else found.id,
         file=sys.stderr if output == _STREAM else sys.stdout,
     )
+
+
+class _Watched:
+    """A sink whose progress is shown."""
+
+    def __init__(self, sink: Sink, meter: Meter) -> None:
+        self._sink = sink
+        self._meter = meter
+        self.put_manifest = sink.put_manifest
+        self.close = sink.close
+
+    def put_blob(self, descriptor: Descriptor, stream: BinaryIO) -> None:
+        self._sink.put_blob(descriptor, self._meter.reading(stream))
 
 
 @contextmanager

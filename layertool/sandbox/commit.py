@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 from layertool.build.draft import Draft, Layer
 from layertool.build.instructions import Instruction
@@ -26,6 +26,8 @@ from layertool.sandbox.state import State
 if TYPE_CHECKING:
     from layertool.oci.names import Reference
     from layertool.store import Container, Image, NewLayer, Store
+
+Watch = Callable[[BinaryIO], BinaryIO]
 
 _CHANGES: Final = {
     "CMD",
@@ -54,12 +56,18 @@ class CommitFlags:
 
 
 def commit(
-    store: Store, container: Container, base: Image | None, name: Reference, flags: CommitFlags
+    store: Store,
+    container: Container,
+    base: Image | None,
+    name: Reference,
+    flags: CommitFlags,
+    watch: Watch | None = None,
 ) -> Image:
     """Pack the container's upper into a layer on top of `base`, and name the result.
 
     The base's config and history are kept as they are. With `squash` the whole merged view becomes
-    one layer instead. A running container is committed as it is now. With SOURCE_DATE_EPOCH the same
+    one layer instead. A running container is committed as it is now. `watch` may wrap the file that
+    the layer is written to. With SOURCE_DATE_EPOCH the same
     changes make the same image, to the digest.
     """
     epoch = parse_epoch()
@@ -73,12 +81,12 @@ def commit(
     created_by = " ".join(spec.argv) or "mount --rw"
     with store.lease():
         if flags.squash:
-            new = _pack_everything(store, container, base, epoch)
+            new = _pack_everything(store, container, base, epoch, watch)
             draft.layers.clear()
             draft.base.clear()
             draft.document.pop("history", None)
         else:
-            new = store.commit_layer(container.upper, epoch=epoch)
+            new = store.commit_layer(container.upper, epoch=epoch, watch=watch)
         draft.record(created_by, timestamp(epoch), _layer(new))
         if flags.message:
             draft.document["history"][-1]["comment"] = flags.message
@@ -147,7 +155,11 @@ def _flush(container: Container) -> None:
 
 
 def _pack_everything(
-    store: Store, container: Container, base: Image | None, epoch: int | None
+    store: Store,
+    container: Container,
+    base: Image | None,
+    epoch: int | None,
+    watch: Watch | None,
 ) -> NewLayer:
     """The merged view as one layer, without the whiteouts that have nothing left to hide."""
     namespaces.enter()
@@ -156,4 +168,4 @@ def _pack_everything(
         tempfile.TemporaryDirectory(prefix="layertool-squash-") as room,
         merge.merged(layers, None, None, Path(room) / "merged") as view,
     ):
-        return store.commit_layer(view, epoch=epoch)
+        return store.commit_layer(view, epoch=epoch, watch=watch)

@@ -10,7 +10,7 @@ import io
 import os
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -164,9 +164,18 @@ class Store:
                 return
             self._layers.put(stream, expect, diff_id, keep_blob=keep_blob, limits=limits)
 
-    def commit_layer(self, upper: Path, *, epoch: int | None = None) -> NewLayer:
-        """Pack an upper (or a whole tree) into a new layer; no time in it is later than `epoch`."""
-        return self._layers.commit(upper, epoch=epoch, protect=self._protect)
+    def commit_layer(
+        self,
+        upper: Path,
+        *,
+        epoch: int | None = None,
+        watch: Callable[[BinaryIO], BinaryIO] | None = None,
+    ) -> NewLayer:
+        """Pack an upper (or a whole tree) into a new layer; no time in it is later than `epoch`.
+
+        `watch` may wrap the file that the layer is written to, to see how it grows.
+        """
+        return self._layers.commit(upper, epoch=epoch, protect=self._protect, watch=watch)
 
     # -- images
 

@@ -199,11 +199,17 @@ class Layers:
         sync_directory(target.parent)
 
     def commit(
-        self, upper: Path, *, epoch: int | None, protect: Callable[[str, str], None]
+        self,
+        upper: Path,
+        *,
+        epoch: int | None,
+        protect: Callable[[str, str], None],
+        watch: Callable[[BinaryIO], BinaryIO] | None = None,
     ) -> NewLayer:
         """Make an upper a layer of the store: blob, tree and index in one pass over its files.
 
-        `protect` is called with digest and diffID before they exist for others. The upper stays as
+        `protect` is called with digest and diffID before they exist for others; `watch` may wrap the
+        file that the blob is written to. The upper stays as
         it is: a container goes on using it, and its files may have finer times than a layer.
         """
         with _space(self._layout.root), self._scratch.workspace("commit") as room:
@@ -211,7 +217,8 @@ class Layers:
             try:
                 tree = room / "layer"
                 tree.mkdir()
-                packed, placed = self._copy(upper, writer, tree, epoch)
+                out = writer.file if watch is None else watch(writer.file)
+                packed, placed = self._copy(upper, out, tree, epoch)
                 protect(packed.digest, packed.diff_id)
                 descriptor = Descriptor(
                     mediaType=media.OCI_LAYER_GZIP, digest=packed.digest, size=packed.size
@@ -225,14 +232,14 @@ class Layers:
         return NewLayer(descriptor, packed.diff_id, packed.bytes)
 
     def _copy(
-        self, upper: Path, writer: BlobWriter, tree: Path, epoch: int | None
+        self, upper: Path, out: BinaryIO, tree: Path, epoch: int | None
     ) -> tuple[Packed, Placed]:
         upper_fd = os.open(upper, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             with _new_tree(tree) as (root_fd, index):
                 return archive.copy_layer(
                     upper_fd,
-                    writer.file,
+                    out,
                     root_fd,
                     epoch=epoch,
                     owner=archive.default_owner(),

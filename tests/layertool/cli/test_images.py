@@ -14,6 +14,7 @@ from sandboxtest import account
 from sandboxtest.program import Program, program
 from storetest import BASE, du, put
 
+from layertool.cli import main
 from layertool.store import Store
 
 pytestmark = [pytest.mark.needs("root")]
@@ -105,6 +106,29 @@ def test_archives_are_not_for_terminals(layertool: Program, words: list[str], me
     assert done.returncode == 2
     assert message in done.stderr
     assert not (layertool.room / "store").exists(), "said before the store is touched"
+
+
+@pytest.mark.parametrize("words", [(), ("-q",)], ids=["progress", "quiet"])
+def test_long_work_says_how_far_it_is(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr("layertool.cli.progress._QUICK", -1)  # everything is long
+    monkeypatch.setenv("LAYERTOOL_ROOT", str(tmp_path / "store"))
+    store = Store.open()
+    container = store.create_container(
+        put(store, make_image([BASE]), "base"), name="work", config={}
+    )
+    (container.upper / "new").write_bytes(os.urandom(2_000_000))
+    assert main(["commit", *words, "work", "bigger"]) == 0
+    said = capsys.readouterr().err
+    assert ("committing work: 2.0 MB" in said) is (not words)
+    for form in ("docker-archive", "oci", "oci-archive"):
+        assert main(["export", *words, "--format", form, "bigger", str(tmp_path / form)]) == 0
+        said = capsys.readouterr().err
+        assert ("exporting bigger: 2.0 MB" in said) is (not words)
 
 
 def test_tables_are_for_people(layertool: Program, rootfs: Path) -> None:
