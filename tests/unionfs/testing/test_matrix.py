@@ -22,20 +22,19 @@ from unionfs.testing.layers import file
 from unionfs.testing.matrix import COLUMNS, Matrix, Row, ask_all, deviation
 from unionfs.testing.matrixpage import heading, html_page, markdown, markdown_cell
 from unionfs.testing.probes import SUBJECTS, find_probes
-from unionfs.testing.probes.probe import (
+from unionfs.testing.probes.answers import (
     AtMost,
     Contains,
-    Declared,
     Fails,
     Gives,
     Has,
     Marked,
     OneOf,
     Other,
-    Probe,
     Same,
-    does,
+    Unordered,
 )
+from unionfs.testing.probes.probe import Declared, Probe, does
 from unionfs.testing.probes.program import first_line, program, questions
 from unionfs.testing.probes.run import Cell
 
@@ -67,6 +66,8 @@ RECORD = {"type": "file", "size": 2, "dev": 1, "ino": 7}
         (Gives(None), {"result": {**RECORD, "whiteout": True}}, "a whiteout"),
         (Gives("4:A\n\0\0"), {"result": "4:A\nB\n"}, r"4:A\nB\n"),
         (Gives(Contains("a")), {"result": ["b"]}, "without a"),
+        (Gives(Unordered(("a", "b"))), {"result": ["b", "a"]}, None),
+        (Gives(Unordered(("a", "b"))), {"result": ["b", "a", "a"]}, '["a", "a", "b"]'),
         (Fails(("EEXIST", "ENOTEMPTY")), {"errno": "ENOTEMPTY"}, None),
         (Fails(("EEXIST",)), {"errno": "EXDEV"}, "EXDEV"),
         (Fails(("EEXIST",)), {"result": None}, "works"),

@@ -21,17 +21,8 @@ from unionfs.testing.language import (
     WriteFile,
 )
 from unionfs.testing.layers import directory, file, special
-from unionfs.testing.probes.probe import (
-    Declared,
-    Mounting,
-    Probe,
-    Same,
-    Step,
-    does,
-    fails,
-    gives,
-    has,
-)
+from unionfs.testing.probes.answers import Same
+from unionfs.testing.probes.probe import Declared, Mounting, Probe, Step, does, fails, gives, has
 
 IMMUTABLE = Mounting("lowerdir=l,upperdir=upper,workdir=work", immutable=("l/a",))
 RULE = "overlayfs.rst, non-directories"

@@ -20,18 +20,8 @@ from unionfs.testing.language import (
     WriteFile,
 )
 from unionfs.testing.layers import file, special, symlink
-from unionfs.testing.probes.probe import (
-    AtMost,
-    Declared,
-    Probe,
-    Same,
-    Step,
-    does,
-    fails,
-    gives,
-    has,
-    tries,
-)
+from unionfs.testing.probes.answers import AtMost, Same
+from unionfs.testing.probes.probe import Declared, Probe, Step, does, fails, gives, has, tries
 
 MIB = 1 << 20
 # capabilities(7), version 2: cap_net_raw, effective and permitted.

@@ -18,18 +18,8 @@ from unionfs.testing.language import (
     Unlink,
 )
 from unionfs.testing.layers import directory, file
-from unionfs.testing.probes.probe import (
-    Declared,
-    Marked,
-    OneOf,
-    Other,
-    Probe,
-    Same,
-    does,
-    fails,
-    gives,
-    has,
-)
+from unionfs.testing.probes.answers import Marked, OneOf, Other, Same
+from unionfs.testing.probes.probe import Declared, Probe, does, fails, gives, has
 
 LONGEST = "n" * 255
 

@@ -2,7 +2,8 @@
 
 from unionfs.testing.language import Create, Link, ReadFile, Remount, Stat, Unlink, WriteFile
 from unionfs.testing.layers import directory, file, hardlink
-from unionfs.testing.probes.probe import Declared, Probe, Same, does, gives, has
+from unionfs.testing.probes.answers import Same
+from unionfs.testing.probes.probe import Declared, Probe, does, gives, has
 
 LINKED = ((file("h1", "A\n"), hardlink("h2", "h1"), directory("d"), hardlink("d/h3", "h1")),)
 

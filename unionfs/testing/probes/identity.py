@@ -11,7 +11,8 @@ from unionfs.testing.language import (
     WriteFile,
 )
 from unionfs.testing.layers import directory, file, symlink
-from unionfs.testing.probes.probe import Declared, Mounting, Other, Probe, Same, does, gives, has
+from unionfs.testing.probes.answers import Other, Same
+from unionfs.testing.probes.probe import Declared, Mounting, Probe, does, gives, has
 
 POSIX = "POSIX <sys/stat.h>: st_dev and st_ino together identify the file"
 TWO = Mounting(

@@ -14,7 +14,8 @@ from unionfs.testing.language import (
     WriteFile,
 )
 from unionfs.testing.layers import directory, file, hardlink
-from unionfs.testing.probes.probe import Declared, Probe, Same, does, fails, gives, has
+from unionfs.testing.probes.answers import Same
+from unionfs.testing.probes.probe import Declared, Probe, does, fails, gives, has
 
 REDIRECT_OFF = Declared(
     "unionfs:redirect_dir=off",

@@ -11,8 +11,9 @@ from unionfs.testing.bench import Bench, Lab
 from unionfs.testing.drivers import Driver
 from unionfs.testing.language import RawLower, RawUpper
 from unionfs.testing.place import Hung
+from unionfs.testing.probes.answers import Memory
 from unionfs.testing.probes.arrange import Arranged
-from unionfs.testing.probes.probe import Memory, Probe
+from unionfs.testing.probes.probe import Probe
 
 Kind = Literal["right", "differs", "cannot"]
 
