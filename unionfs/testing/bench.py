@@ -151,6 +151,8 @@ class Bench:
         if self.driver.mount is None and self.fresh:
             merged = layer_data.encode((layer_data.merged(self.layers),))
             self.place.call("build", root=stack.upper, layer=merged, family=self.place.family)
+            # The root of a union is that of its upper, which was made just now.
+            self.place.call("touch", path=stack.upper)
         try:
             self.mount()
         except UnionError:

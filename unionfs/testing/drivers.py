@@ -200,6 +200,8 @@ def option_traits(family: str, place: str, options: Sequence[str]) -> frozenset[
         traits.add("coherent-hardlinks")
     if "index=on" in options and family == "kernel":
         traits.add("index")
+    if "metacopy=on" in options and family == "kernel":
+        traits.add("metacopy")
     if place == "userns" or "userxattr" in options:
         traits.add("userxattr")
     return frozenset(traits)

@@ -37,7 +37,8 @@ class Entry:
     """One object of a layer; a whiteout is a character device 0:0.
 
     target is the text of a symlink or the path of a hard link. size makes a sparse file of that
-    many bytes which begins with text. opaque marks a directory in the kernel's format.
+    many bytes which begins with text. opaque marks a directory in the kernel's format. age is its
+    time, in seconds after BASE_TIME_NS; without it, its place in the layer.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Entry:
     target: str = ""
     rdev: tuple[int, int] = (0, 0)
     opaque: bool = False
+    age: int | None = None
     xattrs: Mapping[str, str] = field(default_factory=dict)
 
     def content(self) -> bytes:
@@ -105,7 +107,7 @@ def build(root: str, layer: Iterable[Entry], family: str) -> None:
         make(root, entry, family)
     # Deepest last in reverse, so that a directory's time is set after its children were made.
     for number, entry in reversed(list(enumerate(entries))):
-        stamp = BASE_TIME_NS + number * 10**9
+        stamp = BASE_TIME_NS + (number if entry.age is None else entry.age) * 10**9
         # Kernel overlayfs updates the access time of a lower symlink; a recent one stays (relatime).
         read = time.time_ns() if entry.kind == "symlink" else stamp
         os.utime(os.path.join(root, entry.path), ns=(read, stamp), follow_symlinks=False)
@@ -154,7 +156,7 @@ def merged(layers: Sequence[Layer]) -> Layer:
     """
     view: dict[str, Entry] = {}
     for layer in reversed(layers):
-        for entry in layer:
+        for number, entry in enumerate(layer):
             below = view.get(entry.path)
             merges = entry.kind == "dir" and below is not None and below.kind == "dir"
             if entry.opaque or not merges:
@@ -163,7 +165,8 @@ def merged(layers: Sequence[Layer]) -> Layer:
                     p: e for p, e in view.items() if p != entry.path and p[: len(prefix)] != prefix
                 }
             if entry.kind != "whiteout":
-                view[entry.path] = dataclasses.replace(entry, opaque=False)
+                age = number if entry.age is None else entry.age
+                view[entry.path] = dataclasses.replace(entry, opaque=False, age=age)
     return tuple(view[path] for path in sorted(view, key=lambda p: (view[p].kind == "hardlink", p)))
 
 

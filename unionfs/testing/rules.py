@@ -231,6 +231,11 @@ QUIRKS: tuple[Quirk, ...] = (
         "kernel", False, (op.Fstat,), only_field("nlink", 1), parts=False,
     ),
     Quirk(
+        "time of a metadata-only copy",
+        "when the data follows, kernel overlayfs sets the modification time; opening a file does not",
+        "metacopy", False, (op.Stat, op.Fstat), only_field("mtime", "now"), parts=False,
+    ),
+    Quirk(
         "name of a lower hard link removed",
         "only kernel overlayfs with index=on remembers that a lower file lost a name (2.5)",
         "index", False, (op.Stat, op.Fstat), smaller_field("nlink"), parts=False,
@@ -310,6 +315,11 @@ TREE_QUIRKS: tuple[TreeQuirk, ...] = (
         "with index=on the kernel remembers that a lower file lost a name; others, the kernel with "
         "index=off among them, go on showing the lower's link count",
         "index", "", "nlink", lambda indexed, plain: indexed < plain,
+    ),
+    TreeQuirk(
+        "time of a metadata-only copy",
+        "when the data follows, kernel overlayfs sets the modification time; opening a file does not",
+        "metacopy", "", "mtime", lambda kernel, other: kernel == "now",
     ),
     TreeQuirk(
         "holes of less than 1 MiB",

@@ -115,6 +115,10 @@ class Worker:
         for path in paths:
             os.makedirs(path, exist_ok=True)
 
+    def touch(self, path: str) -> None:
+        """Set the times to now."""
+        os.utime(path)
+
     def remove(self, path: str) -> None:
         """rm -rf."""
         shutil.rmtree(path, ignore_errors=True)
