@@ -25,6 +25,7 @@ Examples:
   unionfs-lab fuzz --left kernel --right unionfs --examples 500 --seed 1
   unionfs-lab fuzz --left kernel --right 'cmd:./my-union --fast' --minutes 10 --save case.jsonl
   unionfs-lab run case.jsonl --right fuse-overlayfs --script shell
+  unionfs-lab matrix --drivers kernel,unionfs,fuse-overlayfs --probes 'rename-*'
 """
 
 

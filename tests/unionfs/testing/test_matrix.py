@@ -347,12 +347,14 @@ def test_a_planted_bug_gives_status_one(
     assert f"unionfs-lab: {probe} on unionfs: differs" in capsys.readouterr().err
 
 
+@pytest.mark.needs("root")
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["--probes", "no-such"], "no probe is called 'no-such'"),
         (["--drivers", "aufs"], "unknown driver 'aufs'"),
         (["--script", "no-such"], "no probe is called 'no-such'"),
+        (["--drivers", "directory", "--output", "/no/such/page"], "/no/such is not a directory"),
     ],
 )
 def test_what_cannot_be_asked_gives_status_two(

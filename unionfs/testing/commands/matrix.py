@@ -71,6 +71,8 @@ def run(arguments: argparse.Namespace) -> int:
         print(program(find_probes(arguments.script)), end="")
         return SAME
     drivers, probes = chosen(arguments.drivers), find_probes(arguments.probes)
+    if arguments.output is not None and not arguments.output.parent.is_dir():
+        raise UnionError(f"{arguments.output.parent} is not a directory; make it first")
     with open_lab(arguments) as lab:
         matrix = ask_all(lab, drivers, probes, progress)
         disk = file_system(lab.root)
