@@ -65,7 +65,9 @@ class Crowd:
         self.channels: list[Connection] = []
         for user in users:
             ours, theirs = multiprocessing.Pipe()
-            process = FORK.Process(target=serve, args=(user, theirs, self.stop), daemon=True)
+            inherited = [*self.channels, ours]
+            arguments = (user, theirs, self.stop, inherited)
+            process = FORK.Process(target=serve, args=arguments, daemon=True)
             process.start()
             theirs.close()
             self.processes.append(process)
@@ -113,8 +115,10 @@ class Crowd:
             process.join(5)
 
 
-def serve(user: User, channel: Connection, stop: Event) -> None:
-    """A user's process: do what the channel says until it closes."""
+def serve(user: User, channel: Connection, stop: Event, inherited: list[Connection]) -> None:
+    """A user's process: do what the channel says until it closes, as it does when the lab dies."""
+    for other in inherited:
+        other.close()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, hard), hard))
