@@ -110,6 +110,9 @@ def walk_stats(path: Path) -> Iterator[os.stat_result]:
                 down = os.open(pending[-1].pop(), _DIRECTORY, dir_fd=fd)
             except (FileNotFoundError, PermissionError):
                 continue
+            if not os.access(".", os.X_OK, dir_fd=down, effective_ids=True):
+                os.close(down)  # its names could be read, but nothing asked of them, not even `..`
+                continue
             fd = _swap(fd, down)
             pending.append(_list_directories(fd, found := []))
             yield from found

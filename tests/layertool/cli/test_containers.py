@@ -370,7 +370,8 @@ def test_what_nobody_may_read(layertool: Program) -> None:
                "A /secret"]  # fmt: skip
     assert layertool.ok("diff", "work").splitlines() == changed
     total = layertool.json("df", "--json")[-1]["size"]
-    assert abs(total - du(layertool.room / "store")) < 100_000  # the database's log
+    if os.geteuid() == 0:  # else du may not look everywhere
+        assert abs(total - du(layertool.room / "store")) < 100_000  # the database's log
     layertool.ok("commit", "work", "closed")
     layertool.ok("commit", "--squash", "work", "flat")
     for name in ("closed", "flat"):
