@@ -52,9 +52,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     marker = metafunc.definition.get_closest_marker(MARKER)
     if "overlay_driver" not in metafunc.fixturenames:
         if marker is not None:
-            raise pytest.UsageError(
+            pytest.fail(
                 f"{metafunc.definition.nodeid}: {MARKER} is for tests that use the fixture union "
-                "or overlay_driver"
+                "or overlay_driver",
+                pytrace=False,
             )
         return
     names = marker_names(marker) if marker else option_names(metafunc.config)
@@ -86,7 +87,7 @@ def overlay_driver(request: pytest.FixtureRequest) -> Driver:
     try:
         driver = parse_driver(getattr(request, "param", DEFAULT))
     except UnionError as error:
-        pytest.fail(str(error), pytrace=False)
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
     reasons = request.config.stash[REASONS]
     if driver.name not in reasons:
         reasons[driver.name] = missing(driver)
