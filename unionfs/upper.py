@@ -83,7 +83,8 @@ class Upper:
         try:
             os.unlink(name, dir_fd=self.work_fd)
         except IsADirectoryError:
-            remove_tree(self.work_fd, name)
+            with suppress(OSError):
+                remove_tree(self.work_fd, name)
         except OSError:
             pass
 
@@ -579,8 +580,8 @@ class KernelWhiteouts(Whiteouts):
 class AufsWhiteouts(Whiteouts):
     """``.wh.NAME`` and ``.wh..wh..opq`` files, for an upper without device nodes or xattrs.
 
-    A rename and its whiteout are two steps here; the whiteout comes first only where the rename
-    cannot fail any more, so that a crash at worst shows an old lower file again.
+    A change and its whiteout are two steps here. A whiteout hides what is below and not what stands
+    beside it, so it comes before what it stands for goes, and goes after what takes its place came.
     """
 
     def __init__(self, upper: Upper) -> None:
@@ -607,11 +608,21 @@ class AufsWhiteouts(Whiteouts):
         self._upper.scrub(temp)
 
     def move(self, old_dir: int, old: bytes, new_dir: int, new: bytes) -> None:
-        os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
         self.create(old_dir, old)
+        try:
+            os.rename(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir)
+        except OSError:
+            self.uncover(old_dir, old)
+            raise
 
     def swap_in_dir(self, temp: bytes, dir_fd: int, name: bytes) -> None:
-        os.rename(temp, name, src_dir_fd=self._upper.work_fd, dst_dir_fd=dir_fd)
+        upper = self._upper
+        try:
+            os.rename(temp, name, src_dir_fd=upper.work_fd, dst_dir_fd=dir_fd)
+        except NotADirectoryError:
+            # A whiteout in the kernel's form, of a mount that could make them.
+            upper.rename(upper.work_fd, temp, dir_fd, name, syscalls.RENAME_EXCHANGE)
+            upper.scrub(temp)
         self.uncover(dir_fd, name)
 
     def set_opaque(self, dir_fd: int, name: bytes) -> None:
@@ -632,13 +643,9 @@ class AufsWhiteouts(Whiteouts):
         return True
 
     def uncover(self, dir_fd: int, name: bytes) -> None:
-        try:
+        # Mostly there is none. One that stays beside what has the name does no harm.
+        with suppress(OSError):
             os.unlink(formats.AUFS_PREFIX + name, dir_fd=dir_fd)
-        except FileNotFoundError:
-            pass
-        except OSError as error:
-            if error.errno != errno.ENAMETOOLONG:  # such a name cannot have been hidden
-                raise
 
 
 def pick_whiteouts(upper: Upper) -> str | None:

@@ -99,6 +99,7 @@ def crash_matrix(
     mutations: Sequence[Mutation],
     *,
     driver: str = "unionfs",
+    peer: str | None = None,
     whens: Sequence[str] = WHEN,
     errnos: Callable[[int], Sequence[str]] = lambda point: ERRNOS,
     progress: Callable[[Mutation, Matrix], None] = lambda mutation, matrix: None,
@@ -111,7 +112,7 @@ def crash_matrix(
     """
     matrix = Matrix()
     for mutation in possible(mutations, driver):
-        trial = Trial(lab, mutation, matrix, driver)
+        trial = Trial(lab, mutation, matrix, driver, peer)
         matrix.points[mutation.name] = 0
         for when in whens:
             matrix.points[mutation.name] = trial.kill_everywhere(when)
@@ -125,18 +126,24 @@ def crash_matrix(
 class Trial:
     """One mutation, interrupted again and again; what goes wrong is added to the matrix.
 
-    *driver* is ours, such as ``unionfs@userns`` or ``unionfs:fsync=strict``.
+    *driver* is ours, such as ``unionfs@userns`` or ``unionfs:fsync=strict``; *peer* looks at what
+    it leaves too, by default kernel overlayfs.
     """
 
     def __init__(
-        self, lab: Lab, mutation: Mutation, matrix: Matrix, driver: str = "unionfs"
+        self,
+        lab: Lab,
+        mutation: Mutation,
+        matrix: Matrix,
+        driver: str = "unionfs",
+        peer: str | None = None,
     ) -> None:
         self.lab = lab
         self.mutation = mutation
         self.matrix = matrix
         self.ours = find_driver(driver)
         userns = self.ours.place == "userns"
-        self.kernel = find_driver("kernel@userns" if userns else "kernel")
+        self.peer = find_driver(peer or ("kernel@userns" if userns else "kernel"))
         self.layers = without_devices(LAYERS) if userns else LAYERS
         self.states = self.undisturbed()
 
@@ -184,7 +191,7 @@ class Trial:
 
     def inspect(self, crashed: Bench, rule: str, position: int) -> None:
         """Look at what is left after a crash in the operation at *position*."""
-        for driver in (self.ours, self.kernel):
+        for driver in (self.ours, self.peer):
             self.look(driver, crashed, rule, self.states.allowed(position))
 
     def killed_at(self, bench: Bench) -> int | None:
@@ -228,7 +235,7 @@ class Trial:
             self.wrong(rule, str(error))
 
     def fail_and_repeat(self, bench: Bench, rule: str, code: str) -> None:
-        """The steps of `fail` on its mount, then the kernel's look at the upper."""
+        """The steps of `fail` on its mount, then the peer's look at the upper."""
         position, outcome = do_until_error(bench, self.mutation.operations)
         wanted, touched = [self.states.new], TOUCHED
         if not alive(bench):
@@ -253,7 +260,7 @@ class Trial:
                 self.wrong(rule, f"done again it answers {again['errno']}")
         self.expect(rule, "in the end", bench.tree(), wanted, touched)
         bench.unmount()
-        self.look(self.kernel, bench, rule, wanted, touched)
+        self.look(self.peer, bench, rule, wanted, touched)
 
     # --- judging ---
 
@@ -319,9 +326,11 @@ def first_difference(tree: Tree, state: Tree, touched: Sequence[str]) -> str:
 
 
 def unknown_names(upper: Tree, merged: Tree) -> list[str]:
-    """What lies in an upper and is neither shown nor a whiteout."""
+    """What lies in an upper and is neither shown nor a whiteout, in either form of these."""
     return [
         path
         for path, record in upper.items()
-        if path not in merged and not (record["type"] == "char" and record["rdev"] == "0:0")
+        if path not in merged
+        and not (record["type"] == "char" and record["rdev"] == "0:0")
+        and not os.path.basename(path).startswith(".wh.")
     ]

@@ -13,6 +13,7 @@ from unionfs.testing.bench import Lab
 from unionfs.testing.crash import ERRNOS, Matrix, States, crash_matrix
 from unionfs.testing.language import Close, Create, Fsync, Open, Write
 from unionfs.testing.mutations import MUTATIONS, Mutation
+from unionfs.testing.snapshot import Tree
 
 MUTANTS_FILE = Path(__file__).with_name("mutants.py")
 RENAME_MUTANT = f"{MUTANTS_FILE}:plant,whiteout_after_rename"
@@ -68,9 +69,41 @@ def test_a_planted_bug_is_found(mutant: str, name: str) -> None:
     assert matrix.failures
 
 
+AUFS_UPPER = """
+from unionfs import stack, upper
+
+def plant(_):
+    def pick(made):
+        made.whiteouts = upper.AufsWhiteouts(made)
+    stack.pick_whiteouts = pick
+"""
+
+
+@pytest.mark.mounted
+@pytest.mark.differential
+def test_an_upper_with_whiteout_files_is_as_safe(tmp_path: Path) -> None:
+    """There a change and its whiteout are two steps. Kernel overlayfs does not read these."""
+    prelude = tmp_path / "prelude.py"
+    prelude.write_text(AUFS_UPPER)
+    names = (
+        "rename: lower file", "rename: upper directory", "unlink: upper file over a lower one",
+        "rmdir: emptied directory", "mkdir: over a whiteout",
+    )  # fmt: skip
+    with Lab(prelude=f"{prelude}:plant,") as lab:
+        matrix = crash_matrix(
+            lab,
+            [m for m in MUTATIONS if m.name in names],
+            peer="unionfs",
+            whens=("after",),
+            errnos=lambda point: ("EIO",),
+        )
+    assert len(matrix.points) == len(names)
+    assert not matrix.failures, "\n".join(map(str, matrix.failures))
+
+
 def test_unsynced_data_may_be_lost_until_fsync() -> None:
     steps = (Open(0, "f", "RDWR"), Write(0, "x"), Fsync(0), Close(0), Create("g"))
-    trees = [{str(number): {}} for number in range(len(steps) + 1)]
+    trees: list[Tree] = [{str(number): {}} for number in range(len(steps) + 1)]
     states = States(Mutation("m", steps), trees)
     allowed = [[int(*tree) for tree in states.allowed(position)] for position in range(len(steps))]
     assert allowed == [[0, 1], [1, 2], [1, 2, 3], [3, 4], [4, 5]]
