@@ -183,8 +183,9 @@ def version(program: str) -> str:
 
 def file_system(path: str) -> str:
     """The type of the file system that a path lies on."""
-    words = ["stat", "--file-system", "--format=%T", path]
-    return subprocess.run(words, capture_output=True, text=True, check=True).stdout.strip()
+    words = ["df", "--output=fstype", path]
+    said = subprocess.run(words, capture_output=True, text=True, check=True).stdout
+    return said.splitlines()[-1]
 
 
 def progress(probe: Probe) -> None:
