@@ -106,7 +106,7 @@ def _spawn(
             pass_fds=(status_in, *sources.values()),
             start_new_session=True,
             preexec_fn=functools.partial(
-                _before_exec, linux.permitted_capabilities(), plan.capabilities
+                _before_exec, linux.inheritable_capabilities(), plan.capabilities
             ),
         )
     except OSError as error:

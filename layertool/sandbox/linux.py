@@ -180,10 +180,13 @@ def limit_bounding_set(keep: frozenset[int]) -> None:
             _prctl(_PR_CAPBSET_DROP, number)
 
 
-def permitted_capabilities() -> frozenset[int]:
-    """The numbers of the capabilities in our permitted set (proc(5), `CapPrm`)."""
+def inheritable_capabilities() -> frozenset[int]:
+    """Those we may make inheritable: in the permitted and in the bounding set (capabilities(7))."""
+    mask = -1
     with open("/proc/self/status", encoding="ascii", errors="replace") as status:
-        mask = next(int(line.split()[1], 16) for line in status if line.startswith("CapPrm:"))
+        for line in status:
+            if line.startswith(("CapPrm:", "CapBnd:")):
+                mask &= int(line.split()[1], 16)
     return frozenset(number for number in range(64) if mask >> number & 1)
 
 
