@@ -139,7 +139,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             _loop(mount, stats)
         finally:
             if trace is not None:
-                trace.close()
+                trace.end()
         return 0
     finally:
         opened.close()

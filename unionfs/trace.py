@@ -12,9 +12,11 @@ import errno
 import functools
 import hashlib
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import IO, Any
 
 import pyfuse3
@@ -35,6 +37,8 @@ TEXT_BYTES = 64
 """What is read is recorded up to this many bytes, of more a hash."""
 WRITTEN_BYTES = 4096
 """What is written is recorded up to this many bytes, for it has to be written again."""
+
+log = logging.getLogger(__name__)
 
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
@@ -141,14 +145,23 @@ class Trace:
             setattr(operations, name, self._recorded(name, handler))
             self._undo.append(functools.partial(setattr, operations, name, handler))
 
+    def end(self) -> None:
+        """The mount is over."""
+        try:
+            self.close()
+        except OSError as error:
+            self._give_up(error)
+
     def close(self, why: str = "unmounted") -> None:
         """Write the last line, which says why there are no more, and stop recording."""
         if self._file.closed:
             return
         for undo in self._undo:
             undo()
-        self._write({"end": why, "requests": self._requests})
-        self._file.close()
+        try:
+            self._write({"end": why, "requests": self._requests})
+        finally:
+            self._file.close()
 
     def _recorded(self, operation: str, handler: Handler) -> Handler:
         clock = time.perf_counter_ns
@@ -178,12 +191,21 @@ class Trace:
         if self._file.closed:
             return
         self._requests += 1
-        self._write(record)
-        if self._written >= self._limit:
-            self.close(f"full: {self._limit} bytes; what came later is not recorded")
-        elif now - self._flushed > _FLUSH_NS:
-            self._file.flush()
-            self._flushed = now
+        try:
+            self._write(record)
+            if self._written >= self._limit:
+                self.close(f"full: {self._limit} bytes; what came later is not recorded")
+            elif now - self._flushed > _FLUSH_NS:
+                self._file.flush()
+                self._flushed = now
+        except OSError as error:
+            self._give_up(error)
+
+    def _give_up(self, error: OSError) -> None:
+        """The mount must not suffer for its trace."""
+        log.warning("the trace cannot be written (%s); recording ends", error.strerror)
+        with suppress(OSError):
+            self.close()
 
     def _write(self, record: Record) -> None:
         line = _encode(record)

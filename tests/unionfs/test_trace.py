@@ -133,6 +133,19 @@ def test_a_full_trace_says_so_and_costs_nothing_more(opened: Opened, tmp_path: P
     assert path.stat().st_size < 2300
 
 
+def test_a_full_disk_ends_the_trace_and_nothing_else(
+    opened: Opened, caplog: pytest.LogCaptureFixture
+) -> None:
+    operations = Fake()
+    trace = Trace(b"/dev/full", opened.union.tree, {}, limit=2000)
+    trace.install(operations)
+    for _ in range(100):
+        assert asyncio.run(operations.read(1, 0, 10)) == b"ab"
+    trace.end()
+    assert "No space left on device" in caplog.text
+    assert len(caplog.records) == 1
+
+
 def test_a_crash_loses_no_more_than_a_second(opened: Opened, tmp_path: Path) -> None:
     operations, path = Fake(), tmp_path / "trace"
     trace = Trace(bytes(path), opened.union.tree, {})

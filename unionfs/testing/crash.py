@@ -244,23 +244,25 @@ class Trial:
         if position is None:
             # The kernel sends times some while after the operation. Let the walk meet the fault.
             bench.tree()
-        if position is not None:
+        else:
+            self.repeat(bench, rule, position)
             if outcome["errno"] != code:
-                self.wrong(
-                    rule, f"{self.mutation.operations[position]} answered {outcome['errno']}"
-                )
-            allowed = self.states.allowed(position)
+                what = f"{self.mutation.operations[position]} answered {outcome['errno']}"
+                self.wrong(rule, what)
             if self.states.unsynced(position):
-                wanted, touched = allowed, (*TOUCHED, "file")
-            self.expect(rule, "after the error", bench.tree(), allowed[:-1])
-            # A failed close(2) has closed.
-            closed = isinstance(self.mutation.operations[position], Close)
-            _, again = do_until_error(bench, self.mutation.operations[position + closed :])
-            if "errno" in again:
-                self.wrong(rule, f"done again it answers {again['errno']}")
+                wanted, touched = self.states.allowed(position), (*TOUCHED, "file")
         self.expect(rule, "in the end", bench.tree(), wanted, touched)
         bench.unmount()
         self.look(self.peer, bench, rule, wanted, touched)
+
+    def repeat(self, bench: Bench, rule: str, position: int) -> None:
+        """After an error at *position*: the old state must be there, and doing it again succeed."""
+        self.expect(rule, "after the error", bench.tree(), self.states.allowed(position)[:-1])
+        # A failed close(2) has closed.
+        closed = isinstance(self.mutation.operations[position], Close)
+        _, again = do_until_error(bench, self.mutation.operations[position + closed :])
+        if "errno" in again:
+            self.wrong(rule, f"done again it answers {again['errno']}")
 
     # --- judging ---
 
