@@ -46,8 +46,9 @@ class Operation:
 
     who: int = field(default=0, kw_only=True)
 
-    def __init_subclass__(cls) -> None:
-        Operation.vocabulary[operation_name(cls)] = cls
+    def __init_subclass__(cls, *, abstract: bool = False) -> None:
+        if not abstract:
+            Operation.vocabulary[operation_name(cls)] = cls
 
     @property
     def verb(self) -> str:
@@ -533,7 +534,7 @@ class Stop(Operation):
 # --- by the bench, not by an actor ---------------------------------------------------------------
 
 
-class BenchOperation(Operation):
+class BenchOperation(Operation, abstract=True):
     """Done by the lab itself, from outside the mount."""
 
     __slots__ = ()

@@ -8,7 +8,7 @@ import pytest
 
 from unionfs.testing.bench import Lab
 from unionfs.testing.compare import Case, compare
-from unionfs.testing.drivers import find_driver
+from unionfs.testing.drivers import ALL_ON, find_driver
 from unionfs.testing.fuzz import fuzz
 from unionfs.testing.language import Rename, WriteFile
 from unionfs.testing.layers import file
@@ -21,10 +21,12 @@ INDEXED = "kernel:redirect_dir=on,index=on"
 MUTANTS_FILE = Path(__file__).with_name("mutants.py")
 # Who is compared, and on how many sequences of the same seed.
 PAIRS = (
-    ("kernel", "unionfs", 170),
-    ("kernel", "unionfs:redirect_dir=off", 100),
-    (INDEXED, "unionfs", 130),
-    ("kernel@userns", "unionfs@userns", 100),
+    ("kernel", "unionfs", 120),
+    ("kernel", "unionfs:redirect_dir=off", 90),
+    (INDEXED, "unionfs", 110),
+    (f"kernel:{ALL_ON}", "unionfs", 60),
+    ("kernel@userns", "unionfs@userns", 90),
+    ("directory", "unionfs", 50),
 )
 IN_ALL = 500
 

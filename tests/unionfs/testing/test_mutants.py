@@ -30,10 +30,13 @@ BY_SEARCH = (
     "stale_children",
     "exchange_renames",
     "touched_parent",
+    "broken_hard_links",
+    "no_redirect",
+    "lost_mode",
 )
 # Only somebody who interrupts the rename can see this one: see test_crash.py.
 BY_CRASH = ("whiteout_after_rename",)
-SEED, EXAMPLES = 20, 150
+SEED, EXAMPLES = 22, 100
 INDEXED = "kernel:redirect_dir=on,index=on"
 
 
@@ -59,6 +62,7 @@ def test_the_search_finds(mutant: str) -> None:
             find_driver("unionfs"),
             examples=EXAMPLES,
             seed_number=SEED,
+            cross=False,
             shrink=False,
         )
     assert findings.differences, f"{mutant} survives {findings.examples} sequences"
