@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import tarfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from layertool.archive import default_owner, extract_layer, open_decompressor
+from layertool.archive.owner import Owner
 from layertool.errors import LayertoolError
 from layertool.store.trees import remove_tree
 
@@ -26,15 +28,21 @@ def is_archive(fd: int) -> bool:
     """Whether a file is a tar, compressed or not, by its content. Leaves the position at 0."""
     os.lseek(fd, 0, os.SEEK_SET)
     try:
-        return _is_header(_first_block(fd))
+        with os.fdopen(os.dup(fd), "rb") as file:
+            return _is_header(_first_block(file))
     finally:
         os.lseek(fd, 0, os.SEEK_SET)
 
 
-def _first_block(fd: int) -> bytes:
+def starts_archive(head: bytes) -> bool:
+    """Whether a stream that starts so is a tar, compressed or not."""
+    return _is_header(_first_block(io.BytesIO(head)))
+
+
+def _first_block(file: BinaryIO) -> bytes:
     """The first block of the file when it is uncompressed, as far as it can be."""
     try:
-        with os.fdopen(os.dup(fd), "rb") as file, open_decompressor(file) as stream:
+        with open_decompressor(file) as stream:
             return stream.read(_BLOCK)
     except (LayertoolError, OSError, EOFError, ValueError):
         return b""
@@ -48,10 +56,10 @@ def _is_header(block: bytes) -> bool:
     return True
 
 
-def unpack(stream: BinaryIO, target_fd: int, name: str) -> None:
+def unpack(stream: BinaryIO, target_fd: int, name: str, owner: Owner | None = None) -> None:
     """Unpack into a directory that nothing in the archive can leave. Raises BadArchive."""
     try:
-        extract_layer(stream, target_fd, format="apply", owner=default_owner())
+        extract_layer(stream, target_fd, format="apply", owner=owner or default_owner())
     except LayertoolError as error:
         raise LayertoolError(f"{name}: {error}") from None
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, cast
 
-from layertool.archive import Compression, sniff
+from layertool.archive.owner import Owner
+from layertool.build import archives
 from layertool.build.ignore import MAX_IGNORE_FILE, Ignore, Verdict
 from layertool.build.lines import MAX_DOCKERFILE
 from layertool.build.tree import Entry, Tree
@@ -41,20 +43,47 @@ class Source:
 
 @contextmanager
 def opened_source(context: str, dockerfile: str | None = None) -> Iterator[Source]:
-    """`open_source`, or for the context `-` the Dockerfile on stdin and a context without files.
+    """`open_source`, and for the context `-` what is on stdin: a tar of a context, compressed or
+    not, or a Dockerfile alone, which then has a context without files.
 
-    Raises also UsageError.
+    Raises also UsageError, BadArchive.
     """
     if context != STDIN:
         yield open_source(context, dockerfile)
         return
-    if dockerfile is not None:
-        raise UsageError(f"-f {dockerfile}: a Dockerfile on stdin (CONTEXT -) is the only one")
-    raw = _read_stdin()
-    if sniff(raw) is not Compression.NONE or raw[257:262] == b"ustar":
-        raise Unsupported("-: a context on stdin is not supported; unpack it into a directory")
-    with tempfile.TemporaryDirectory(prefix="layertool-context-") as empty:
-        yield Source(raw, STDIN_NAME, None, Path(empty), Ignore(), site=STDIN)
+    root = Path(tempfile.mkdtemp(prefix="layertool-context-"))
+    try:
+        yield _from_stdin(root, dockerfile)
+    finally:
+        archives.discard(root)
+
+
+def _from_stdin(root: Path, dockerfile: str | None) -> Source:
+    head = _read_stdin()
+    if not archives.starts_archive(head):
+        if dockerfile is not None:
+            raise UsageError(f"-f {dockerfile}: a Dockerfile on stdin (CONTEXT -) is the only one")
+        return Source(head, STDIN_NAME, None, root, Ignore(), site=STDIN)
+    if dockerfile == STDIN:
+        raise UsageError("-f -: stdin is the context; name a Dockerfile in it")
+    stream = cast(BinaryIO, _Rewound(head, sys.stdin.buffer))
+    with archives.opened(root) as fd:
+        archives.unpack(stream, fd, STDIN_NAME, owner=Owner.IGNORE)
+    path = _dockerfile([root / dockerfile] if dockerfile else [root / one for one in DOCKERFILES])
+    raw, name = _read(path, MAX_DOCKERFILE, root), os.path.relpath(path, root)
+    return Source(raw, name, path, root, find_ignore(root, path), site=f"{STDIN} {name}")
+
+
+class _Rewound:
+    """A stream from its beginning, though the first bytes of it were read."""
+
+    def __init__(self, head: bytes, rest: BinaryIO) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int) -> bytes:
+        data, self._head = self._head[:size], self._head[size:]
+        return data or self._rest.read(size)
 
 
 def open_source(context: str, dockerfile: str | None = None) -> Source:
@@ -71,8 +100,9 @@ def open_source(context: str, dockerfile: str | None = None) -> Source:
     if dockerfile == STDIN:
         raw, name, path = _read_stdin(), STDIN_NAME, None
     else:
-        path = _dockerfile(root, dockerfile)
-        raw, name = _read(path, MAX_DOCKERFILE), os.path.relpath(path)
+        given = [Path(dockerfile), root / dockerfile] if dockerfile else []
+        path = _dockerfile(given or [root / one for one in DOCKERFILES])
+        raw, name = _read(path, MAX_DOCKERFILE, root), os.path.relpath(path)
         if name.startswith(".."):
             name = str(path)
     site = str((path or root).resolve())
@@ -83,10 +113,7 @@ def _read_stdin() -> bytes:
     return sys.stdin.buffer.read(MAX_DOCKERFILE + 1)
 
 
-def _dockerfile(root: Path, given: str | None) -> Path:
-    candidates = [root / name for name in DOCKERFILES]
-    if given is not None:
-        candidates = [Path(given), root / given]
+def _dockerfile(candidates: Sequence[Path]) -> Path:
     for path in candidates:
         if path.is_file():
             return path
@@ -100,11 +127,18 @@ def find_ignore(root: Path, dockerfile: Path | None) -> Ignore:
         candidates.insert(0, dockerfile.with_name(dockerfile.name + ".dockerignore"))
     for path in candidates:
         if path.is_file():
-            return Ignore.parse(_read(path, MAX_IGNORE_FILE), path.name)
+            return Ignore.parse(_read(path, MAX_IGNORE_FILE, root), path.name)
     return Ignore()
 
 
-def _read(path: Path, limit: int) -> bytes:
+def _read(path: Path, limit: int, root: Path) -> bytes:
+    """A Dockerfile or ignore file; one in the context must not be a link that leads out of it.
+
+    A context may be somebody else's, and what is wrong with a line is said with the line.
+    """
+    named_inside = Path(os.path.abspath(path)).is_relative_to(os.path.abspath(root))
+    if named_inside and not path.resolve().is_relative_to(root.resolve()):
+        raise LayertoolError(f"{path}: a link that leads out of the build context")
     try:
         with path.open("rb") as file:
             return file.read(limit + 1)

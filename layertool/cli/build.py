@@ -32,7 +32,7 @@ _FORMATS = ("docker-archive", "oci", "oci-archive")
 @app.command()
 def build(
     context: Annotated[
-        str, typer.Argument(metavar="CONTEXT", help="Directory to copy from; - for none.")
+        str, typer.Argument(metavar="CONTEXT", help="Directory to copy from; - is stdin.")
     ],
     tag: Annotated[
         list[str] | None, typer.Option("-t", "--tag", help="Name of the image; repeatable.")
@@ -94,7 +94,8 @@ def build(
     """Build an image from a Dockerfile and print its id.
 
     Steps that depend on nothing changed come from the cache; for others the first input that
-    differs is named. Progress goes to stderr.
+    differs is named. Progress goes to stderr. With - as CONTEXT stdin is a tar of a context, or a
+    Dockerfile that needs none.
 
     Example: layertool build -t app -f Dockerfile .
     """

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
 import pytest
-from buildtest import BUSYBOX, KINDS, Bench, under_a_second
+from buildtest import BUSYBOX, KINDS, Bench, Result, under_a_second
 from buildtest.home import Home
 from buildtest.tables import COPIES, RUNS, check, furnish
 
@@ -440,23 +441,67 @@ def test_dockerfile_on_stdin_without_a_context(bench: Bench) -> None:
     assert found.out.startswith("<stdin>:2: MaintainerDeprecated: ")
 
 
-@pytest.mark.parametrize("words", [["-", "-f", "Dockerfile"], ["-", "-f", "-"]])
-def test_two_dockerfiles_for_one_build(bench: Bench, words: list[str]) -> None:
-    done = bench.layertool("build", *words, input="FROM base\n")
+@pytest.mark.parametrize("name", ["Dockerfile", "-"])
+def test_two_things_on_stdin(bench: Bench, name: str) -> None:
+    done = bench.layertool("build", "-", "-f", name, input="FROM base\n")
     assert done.status == 2
     assert "is the only one" in done.err
+    done = build_stdin(bench, context_tar({"Dockerfile": "FROM base\n"}), "-f", name)
+    assert done.status == (0 if name == "Dockerfile" else 2)
+
+
+def context_tar(
+    files: Mapping[str, str | tarfile.TarInfo], mode: Literal["w", "w:gz", "w:xz"] = "w"
+) -> bytes:
+    """A tar of texts, and of entries that are no files."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in files.items():
+            if isinstance(content, tarfile.TarInfo):
+                archive.addfile(content)
+                continue
+            entry = tarfile.TarInfo(name)
+            entry.size = len(content)
+            archive.addfile(entry, io.BytesIO(content.encode()))
+    return buffer.getvalue()
+
+
+def build_stdin(bench: Bench, data: bytes, *flags: str) -> Result:
+    path = bench.room / "stdin"
+    path.write_bytes(data)
+    with path.open("rb") as stream:
+        return bench.layertool("build", "--progress", "plain", *flags, "-", stdin=stream)
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-def test_a_tar_on_stdin_is_no_dockerfile(
-    bench: Bench, tmp_path: Path, mode: Literal["w", "w:gz", "w:xz"]
-) -> None:
-    with tarfile.open(tmp_path / "context.tar", mode) as archive:
-        archive.addfile(tarfile.TarInfo("Dockerfile"))
-    with (tmp_path / "context.tar").open("rb") as stream:
-        done = bench.layertool("build", "-", stdin=stream)
-    assert (done.status, done.out) == (1, "")
-    assert "a context on stdin is not supported; unpack it" in done.err.splitlines()[-1]
+def test_context_on_stdin(bench: Bench, mode: Literal["w", "w:gz", "w:xz"]) -> None:
+    dockerfile = "FROM base\nCOPY . /all\nRUN [ -f /all/a ] && [ ! -e /all/b.md ]\n"
+    files = {"a": mode, "b.md": "b", ".dockerignore": "*.md", "Dockerfile": dockerfile}
+    before = set(Path("/tmp").glob("layertool-context-*"))
+    done = build_stdin(bench, context_tar(files, mode))
+    assert done.status == 0, done.err
+    assert build_stdin(bench, context_tar(files, mode)).ran == []
+    changed = build_stdin(bench, context_tar({**files, "a": f"not {mode}"}, mode))
+    assert changed.why("0 2") == "a: content changed"
+    other = build_stdin(bench, context_tar({"sub/D": "FROM base\nRUN false\n"}), "-f", "sub/D")
+    assert "sub/D:2: the command failed" in other.err
+    assert set(Path("/tmp").glob("layertool-context-*")) <= before
+
+
+def test_hostile_contexts_on_stdin(bench: Bench) -> None:
+    """Nothing is read or written outside, and nothing stays."""
+    link = tarfile.TarInfo("Dockerfile")
+    link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    done = build_stdin(bench, context_tar({"Dockerfile": link}))
+    assert "leads out of the build context" in done.err.splitlines()[-1]
+    assert "root:" not in done.err
+    outside = bench.room / "outside"
+    text = context_tar({f"../../../../../../..{outside}": "x", "Dockerfile": "FROM base\n"})
+    assert build_stdin(bench, text).status in (0, 1)
+    assert not outside.exists()
+    cut = build_stdin(bench, context_tar({"Dockerfile": "FROM base\n" * 1000}, "w:gz")[:-60])
+    assert (cut.status, cut.out) == (1, "")
+    assert cut.err.splitlines()[-1].startswith("layertool: <stdin>: ")
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

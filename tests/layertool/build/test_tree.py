@@ -258,6 +258,29 @@ def test_find_dockerfile_and_ignore_file(
     assert open_source("context", "in").dockerfile == b"FROM i"
 
 
+@pytest.mark.parametrize("name", ["Dockerfile", ".dockerignore"])
+def test_links_that_lead_out_of_the_context(
+    context: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Lines of the file would show in errors, and a context may be somebody else's."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "secret").write_text("secret")
+    (context / "Dockerfile").write_text("FROM d")
+    (context / "inside").write_text("x")
+    (context / name).unlink(missing_ok=True)
+    (context / name).symlink_to("inside")
+    assert open_source("context")
+    for target in (tmp_path / "secret", Path("../secret")):
+        (context / name).unlink()
+        (context / name).symlink_to(target)
+        with pytest.raises(LayertoolError, match=f"{name}: a link that leads out of the build"):
+            open_source("context")
+    # What is named outside the context is the caller's own choice.
+    (tmp_path / "link").symlink_to("secret")
+    (context / ".dockerignore").unlink(missing_ok=True)
+    assert open_source("context", "link").dockerfile == b"secret"
+
+
 @pytest.mark.parametrize("given", ["https://github.com/x/y.git", "git@github.com:x/y"])
 def test_other_contexts_are_refused_by_name(given: str) -> None:
     with pytest.raises(Unsupported, match="directory"):
