@@ -16,7 +16,7 @@ import pytest
 from unionfs.testing.bench import Lab
 from unionfs.testing.cli import main
 from unionfs.testing.commands.matrix import split
-from unionfs.testing.drivers import parse_driver
+from unionfs.testing.drivers import PRESETS, parse_driver
 from unionfs.testing.language import Stat
 from unionfs.testing.layers import file
 from unionfs.testing.matrix import COLUMNS, Matrix, Row, ask_all, deviation
@@ -99,7 +99,7 @@ def test_an_outcome_is_judged(right: Any, outcome: dict[str, Any], wrong: str | 
 
 ASKED = Probe(
     "p", "t", "s", ((file("a"),),), (does(Stat("a")),),
-    declared=(Declared("unionfs@*", "stat: EIO", "why"),),
+    declared=(Declared("unionfs@*", "stat: EIO", "why", unless="index=on"),),
 )  # fmt: skip
 
 
@@ -111,6 +111,7 @@ ASKED = Probe(
         ("unionfs", Cell("cannot", "no /dev/fuse"), False),
         ("unionfs@userns", Cell("differs", "stat: EIO"), False),
         ("unionfs@userns", Cell("differs", "stat: ENOENT"), True),
+        ("unionfs@userns:index=on", Cell("right"), False),
         # What is declared and has gone away must be declared no longer.
         ("unionfs@userns", Cell("right"), True),
     ],
@@ -127,11 +128,11 @@ def test_names_are_unique() -> None:
     assert len(set(names)) == len(names)
 
 
-def test_declarations_name_columns_and_say_why() -> None:
+def test_declarations_name_drivers_and_say_why() -> None:
     for probe in PROBES:
         for declared in probe.declared:
             assert declared.why
-            assert any(probe.declaration(name) is declared for name in COLUMNS), probe.name
+            assert any(probe.declaration(name) is declared for name in PRESETS), probe.name
 
 
 @pytest.mark.needs("root")

@@ -104,6 +104,7 @@ PROBES = (
                 "create: EINVAL",
                 "the name is a deletion in layers made by image tools, which ours reads; "
                 "aufs=off allows it",
+                unless="aufs=off",
             ),
         ),
     ),

@@ -73,11 +73,20 @@ class Mounting:
 
 @dataclass(frozen=True)
 class Declared:
-    """A deviation of ours that is known: on which drivers (a pattern), the answer, and why."""
+    """A deviation of ours that is known: on which drivers (a pattern), the answer, and why.
+
+    unless is the option that takes it away.
+    """
 
     drivers: str
     answer: str
     why: str
+    unless: str | None = None
+
+    def covers(self, driver: str) -> bool:
+        """Whether it is about this driver."""
+        taken_away = self.unless is not None and self.unless in driver
+        return fnmatchcase(driver, self.drivers) and not taken_away
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,6 @@ class Probe:
     def declaration(self, driver: str) -> Declared | None:
         """What is declared for a driver."""
         for declared in self.declared:
-            if fnmatchcase(driver, declared.drivers):
+            if declared.covers(driver):
                 return declared
         return None

@@ -18,7 +18,7 @@ from unionfs.testing.probes.answers import Same
 from unionfs.testing.probes.probe import Declared, Probe, does, fails, gives, has
 
 REDIRECT_OFF = Declared(
-    "unionfs:redirect_dir=off",
+    "unionfs*redirect_dir=off*",
     "rename: EXDEV",
     "redirect_dir=off asks for it, as kernel overlayfs does by default; mv(1) then copies",
 )
