@@ -6,9 +6,11 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from buildtest import Bench
+from buildtest import KINDS, Bench
 
-pytestmark = pytest.mark.parametrize("home", ["single"], indirect=True)
+pytestmark = pytest.mark.parametrize(
+    "home", [kind for kind in KINDS if kind == "single"], indirect=True
+)
 
 
 @pytest.mark.parametrize(
