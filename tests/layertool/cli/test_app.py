@@ -161,4 +161,8 @@ def test_wrong_command_lines(
     ids=" ".join,
 )
 def test_run_and_exec_keep_small_numbers_for_the_command(arguments: list[str]) -> None:
-    assert main(arguments) == 125
+    # As a process of its own: for an ordinary user it moves into a namespace.
+    code = "import sys; from layertool.cli import main; sys.exit(main())"
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
+    assert done.returncode == 125
+    assert done.stderr.splitlines()[-1].startswith("layertool: ")
