@@ -1,4 +1,4 @@
-"""The questions of the behaviour matrix, one module a subject (semantics.md, section 2).
+"""The questions of the behaviour matrix, one module a subject.
 
 A probe is data (`probe.Probe`): layers, operations, and the answers that are right. `run` asks one
 driver one probe; `unionfs.testing.matrix` asks all of them.

@@ -1,4 +1,4 @@
-"""What copies a lower object up, and what it keeps (semantics 2.3)."""
+"""What copies a lower object up, and what it keeps."""
 
 from unionfs.testing.language import (
     Access,

@@ -1,4 +1,4 @@
-"""Content, holes, special files and what a write takes away (semantics 2.7)."""
+"""Content, holes, special files and what a write takes away."""
 
 from unionfs.testing.language import (
     Chmod,

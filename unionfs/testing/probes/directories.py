@@ -1,4 +1,4 @@
-"""Directories, names, owners and inherited permissions (semantics 2.2)."""
+"""Directories, names, owners and inherited permissions."""
 
 from unionfs.testing.language import (
     Chmod,

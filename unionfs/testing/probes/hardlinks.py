@@ -1,4 +1,4 @@
-"""Hard links of a lower layer (semantics 2.5)."""
+"""Hard links of a lower layer."""
 
 from unionfs.testing.language import Create, Link, ReadFile, Remount, Stat, Unlink, WriteFile
 from unionfs.testing.layers import directory, file, hardlink

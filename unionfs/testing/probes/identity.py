@@ -1,4 +1,4 @@
-"""Inode and device numbers (semantics 2.4)."""
+"""Inode and device numbers."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What the options of a mount mean, and which are refused (semantics 2.9)."""
+"""What the options of a mount mean, and which are refused."""
 
 from unionfs.testing.language import (
     Create,

@@ -1,4 +1,4 @@
-"""Open files, mappings and locks while the tree changes below them (semantics 2.6)."""
+"""Open files, mappings and locks while the tree changes below them."""
 
 from unionfs.testing.language import (
     Fchmod,

@@ -1,4 +1,4 @@
-"""Listing merged directories (semantics 2.8)."""
+"""Listing merged directories."""
 
 from unionfs.testing.language import (
     Create,

@@ -1,4 +1,4 @@
-"""rename(2) over layers (semantics 2.1)."""
+"""rename(2) over layers."""
 
 from unionfs.testing.language import (
     Link,
