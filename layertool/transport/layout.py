@@ -225,7 +225,10 @@ class TarFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
+        except OSError as error:  # about the name that was asked for, not about ours
+            raise OSError(error.errno, error.strerror, str(path)) from None
         self._file = os.fdopen(descriptor, "w+b")
         self._temporary = Path(name)
 

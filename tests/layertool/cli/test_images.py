@@ -274,7 +274,7 @@ def test_tag_and_rmi(layertool: Program, rootfs: Path) -> None:
         (("tag", "nothing", "x"), "no such image: nothing"),
         (("import", "/nowhere.tar"), "/nowhere.tar: No such file or directory"),
         (("blame", "debian", "/no/such/file"), "/no/such/file: in no layer of debian"),
-        (("export", "debian", "/nowhere/x.tar"), "No such file or directory"),
+        (("export", "debian", "/nowhere/x.tar"), "/nowhere/x.tar: No such file or directory"),
         (("export", "debian", "x.tar.gz"), "archives are written uncompressed"),
         (("export", "debian", ""), "OUT is empty"),
         (("import", "-"), "standard input is empty"),
