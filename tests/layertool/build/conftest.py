@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +31,7 @@ def home(request: pytest.FixtureRequest) -> Iterator[Home]:
         made.bench(made.store).make_base()
         yield made
     finally:
-        shutil.rmtree(path, ignore_errors=True)
+        remove(path)
 
 
 @pytest.fixture
@@ -39,7 +40,7 @@ def bench(home: Home) -> Iterator[Bench]:
     made = home.bench(home.store)
     yield made
     assert made.leftovers() == []
-    shutil.rmtree(made.room)
+    remove(made.room)
 
 
 @pytest.fixture
@@ -48,4 +49,12 @@ def fresh(home: Home) -> Iterator[Bench]:
     made = home.bench()
     yield made
     assert made.leftovers() == []
-    shutil.rmtree(made.room)
+    remove(made.room)
+
+
+def remove(path: Path) -> None:
+    """Delete a tree that may have files of a user's subordinate ids."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # those are only the namespace's root's to delete
+        enter = ["unshare", "--user", "--map-root-user", "--map-auto"]
+        subprocess.run([*enter, "rm", "-rf", str(path)], check=True, timeout=60)
