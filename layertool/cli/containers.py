@@ -132,6 +132,11 @@ def _dockers_exit_codes() -> Iterator[None]:
         if error.exit_code < _TOOL_FAILED:
             error.exit_code = _TOOL_FAILED
         raise
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        raise LayertoolError(f"{where}{error.strerror}", exit_code=_TOOL_FAILED) from None
 
 
 def create(

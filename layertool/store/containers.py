@@ -7,6 +7,7 @@ import json
 import os
 import random
 import secrets
+import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -101,33 +102,44 @@ class Containers:
         self._database = database
 
     def create(self, image: Image | None, *, name: str | None, config: dict[str, Any]) -> Container:
-        """A new container. Raises `Conflict` when the name is taken, `UsageError` for a bad one."""
+        """A new container.
+
+        Raises `Conflict` when the name is taken, `UsageError` for a bad one, `StoreError` when
+        there is no room for it.
+        """
         if name is not None:
             _check_name(name)
         identifier = secrets.token_hex(32)
         directory = self.layout.container(identifier)
         chosen = name or self._free_name()
         image_digest = None if image is None else image.manifest_digest
-        with self._database.transaction() as connection:
-            taken = connection.execute(
-                "SELECT id FROM containers WHERE name = ?", (chosen,)
-            ).fetchone()
-            if taken is not None:
-                raise Conflict(
-                    f"the name {chosen} is in use by container {taken['id'][:12]}: "
-                    f"remove it (layertool rm {chosen}) or choose another"
+        try:
+            with self._database.transaction() as connection:
+                self._refuse_taken(connection, chosen)
+                connection.execute(
+                    "INSERT INTO containers VALUES (?, ?, ?, ?)",
+                    (identifier, chosen, image_digest, time.time()),
                 )
-            connection.execute(
-                "INSERT INTO containers VALUES (?, ?, ?, ?)",
-                (identifier, chosen, image_digest, time.time()),
-            )
-            directory.mkdir(mode=0o711)
-            for part in ("upper", "work", "merged"):
-                (directory / part).mkdir(mode=0o755)
-            row = self._rows(connection, "WHERE containers.id = ?", identifier)[0]
-        container = Container(self, row, dict(config))
-        container.save()
+                directory.mkdir(mode=0o711)
+                for part in ("upper", "work", "merged"):
+                    (directory / part).mkdir(mode=0o755)
+                row = self._rows(connection, "WHERE containers.id = ?", identifier)[0]
+                container = Container(self, row, dict(config))
+                container.save()
+        except BaseException as error:
+            remove_tree(directory)
+            if isinstance(error, OSError):
+                raise StoreError(f"{directory}: {error.strerror}") from None
+            raise
         return container
+
+    def _refuse_taken(self, connection: sqlite3.Connection, name: str) -> None:
+        taken = connection.execute("SELECT id FROM containers WHERE name = ?", (name,)).fetchone()
+        if taken is not None:
+            raise Conflict(
+                f"the name {name} is in use by container {taken['id'][:12]}: "
+                f"remove it (layertool rm {name}) or choose another"
+            )
 
     def all(self) -> list[Container]:
         """Newest first."""
@@ -151,12 +163,17 @@ class Containers:
     def remove(self, container: Container) -> None:
         if container.running:
             raise Conflict(f"container {container.name} is running: stop it first")
+        try:
+            self._forget(container)
+        except StoreError:
+            # A full disk has no room for the change: what the container takes must go first.
+            _remove_directory(container)
+            self._forget(container)
+        _remove_directory(container)
+
+    def _forget(self, container: Container) -> None:
         with self._database.transaction() as connection:
             connection.execute("DELETE FROM containers WHERE id = ?", (container.id,))
-        try:
-            remove_tree(container.dir)
-        except OSError as error:
-            raise StoreError(f"{container.dir}: {error.strerror}: remove it by hand") from None
 
     def _rows(self, connection: Any, clause: str, *parameters: object) -> list[dict[str, Any]]:
         sql = (
@@ -184,6 +201,13 @@ class Containers:
             if name not in taken:
                 return name
         return f"{name}_{secrets.token_hex(3)}"
+
+
+def _remove_directory(container: Container) -> None:
+    try:
+        remove_tree(container.dir)
+    except OSError as error:
+        raise StoreError(f"{container.dir}: {error.strerror}: remove it by hand") from None
 
 
 def _lock_soon(fd: int) -> bool:

@@ -243,6 +243,25 @@ def test_a_full_disk_at_any_write_leaves_the_store_sound(small_disk: Path, actio
 
 
 @pytest.mark.needs("root")
+def test_no_container_is_made_on_a_full_disk(small_disk: Path) -> None:
+    store = Store.open(small_disk / "store")
+    image = put(store, make_image([{"etc/kept": b"1"}]), "kept")
+    for left in range(0, 40_000, 4096):
+        leave(small_disk, left)
+        try:
+            made = store.create_container(image, name="work", config={"argv": ["x" * 10_000]})
+        except LayertoolError as error:
+            assert "No space left on device" in str(error) or "disk is full" in str(error)
+        else:
+            made.remove()  # which makes room, so it must not need any
+        assert store.containers() == [], f"{left} bytes left"
+        assert list((store.root / "containers").iterdir()) == [], f"{left} bytes left"
+    leave(small_disk, 100_000)
+    assert store.create_container(image, name="work", config={}).name == "work"
+    store.close()
+
+
+@pytest.mark.needs("root")
 @pytest.mark.parametrize("form", ["docker-archive", "oci-archive", "oci"])
 def test_an_export_to_a_full_disk_leaves_nothing(
     tmp_path: Path, small_disk: Path, form: str
