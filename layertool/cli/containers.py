@@ -136,7 +136,9 @@ def _dockers_exit_codes() -> Iterator[None]:
         raise
     except OSError as error:
         where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
-        raise LayertoolError(f"{where}{error.strerror}", exit_code=_TOOL_FAILED) from None
+        raise LayertoolError(
+            f"cannot start it: {where}{error.strerror}", exit_code=_TOOL_FAILED
+        ) from None
 
 
 def create(

@@ -89,6 +89,10 @@ def _monitor(
     except LayertoolError as error:
         _tell(writer, {"error": str(error), "status": error.exit_code})
         return
+    except OSError as error:
+        where = f"{os.fsdecode(error.filename)}: " if error.filename else ""
+        _tell(writer, {"error": f"cannot start it: {where}{error.strerror}", "status": FAILED})
+        return
     except BaseException as error:  # a bug: the caller, who waits, must hear of it
         _tell(writer, {"error": f"the monitor failed: {error!r}", "status": FAILED})
         return

@@ -10,6 +10,7 @@ import subprocess
 import tarfile
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,30 @@ def test_exit_status(layertool: Program, arguments: list[str], status: int, mess
     assert message in done.stderr
     assert done.stderr.count("\n") <= 1
     assert layertool.json("ps", "-a", "--json") == []
+
+
+@pytest.mark.needs("root")
+def test_a_full_disk(layertool: Program) -> None:
+    disk = layertool.room / "disk"
+    disk.mkdir()
+    owner = f"uid={layertool.account.uid},gid={layertool.account.gid}"
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size=8m,{owner}", "disk", disk], check=True)
+    try:
+        small = replace(layertool, environment={"LAYERTOOL_ROOT": str(disk / "store")})
+        small.ok("import", layertool.room / "box.tar")
+        fill = "cat /dev/zero > /fill; exit 3"
+        assert small("run", "--name", "full", "box", "sh", "-c", fill).returncode == 3
+        for options in ([], ["-d"]):
+            done = small("run", "--rm", *options, "box", "true")
+            assert done.returncode == 125
+            assert done.stderr.startswith("layertool: ")
+            assert done.stderr.endswith("No space left on device\n")
+            assert done.stderr.count("\n") == 1
+        assert small.ok("rm", "full") == "full\n"
+        assert small("run", "--rm", "box", "true").returncode == 0
+        assert small.json("ps", "-a", "--json") == []
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
 
 
 def test_names(layertool: Program) -> None:
