@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from buildtest import KINDS, Bench
-from buildtest.home import Home
+from buildtest.home import Home, remove
 from sandboxtest import account, require
 
 _NEEDS = {"root": ("root", "overlay"), "single": ("userns",), "ranges": ("userns",)}
@@ -50,11 +48,3 @@ def fresh(home: Home) -> Iterator[Bench]:
     yield made
     assert made.leftovers() == []
     remove(made.room)
-
-
-def remove(path: Path) -> None:
-    """Delete a tree that may have files of a user's subordinate ids."""
-    shutil.rmtree(path, ignore_errors=True)
-    if path.exists():  # those are only the namespace's root's to delete
-        enter = ["unshare", "--user", "--map-root-user", "--map-auto"]
-        subprocess.run([*enter, "rm", "-rf", str(path)], check=True, timeout=60)

@@ -11,19 +11,25 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from buildtest import Bench, debian, under_a_second
+from buildtest import KINDS, Bench, debian, under_a_second
+from buildtest.home import Home, remove
 from debianrootfs import rootfs_tar
 
+MIRROR = os.environ.get("LAYERTOOL_TEST_MIRROR") == "1"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.timeout(1800),
     pytest.mark.needs("root", "overlay", "bwrap", "dpkg-deb"),
+    # Real packages give files to groups of their own when they are installed, which needs ids.
+    pytest.mark.parametrize(
+        "home", [kind for kind in KINDS if not (MIRROR and kind == "single")], indirect=True
+    ),
 ]
 
-MIRROR = os.environ.get("LAYERTOOL_TEST_MIRROR") == "1"
 BASE = "FROM scratch\nADD rootfs.tar /\n"
 OFFLINE = "COPY repo /repo\nRUN apt-get update\n"
 # The one of the seed, word for word.
@@ -35,28 +41,36 @@ CMD ["bash"]
 
 
 @pytest.fixture(scope="module")
-def debian_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A store with the images `debian` and `seed`."""
+def context(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A root file system, and offline a repository; made by root, as debootstrap has to be."""
     work = tmp_path_factory.mktemp("seed")
-    context = work / "context"
-    context.mkdir()
-    bench = Bench(work / "store", context)
+    made = work / "context"
+    made.mkdir()
     if MIRROR:
-        shutil.copy(rootfs_tar(), context / "rootfs.tar")
-        base = bench.build(BASE + "RUN apt-get update\n", "-t", "debian")
+        shutil.copy(rootfs_tar(), made / "rootfs.tar")
     else:
         scratch = work / "scratch"
         scratch.mkdir()
-        debian.make_rootfs(scratch, context / "rootfs.tar")
+        debian.make_rootfs(scratch, made / "rootfs.tar")
         sizes = {"emacs-nox": 3_000_000, "apache2": 2_000_000, "vim": 1_000_000}
-        debian.make_repository(context, sizes)
-        base = bench.build(BASE + OFFLINE, "-t", "debian")
+        debian.make_repository(made, sizes)
+    yield made
+    subprocess.run(["rm", "-rf", "--one-file-system", str(work)], check=True, timeout=300)
+
+
+@pytest.fixture(scope="module")
+def debian_bench(home: Home, context: Path) -> Iterator[Bench]:
+    """A store with the images `debian` and `seed`."""
+    bench = home.bench()
+    shutil.copytree(context, bench.context, dirs_exist_ok=True)
+    update = "RUN apt-get update\n" if MIRROR else OFFLINE
+    base = bench.build(BASE + update, "-t", "debian")
     assert base.status == 0, base.err[-3000:]
     seed = bench.build(SEED, "-t", "seed")
     assert seed.status == 0, seed.err[-3000:]
     yield bench
     assert bench.leftovers() == []
-    subprocess.run(["rm", "-rf", "--one-file-system", str(work)], check=True, timeout=300)
+    remove(bench.room)
 
 
 def history(bench: Bench, image: str) -> list[dict[str, object]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,3 +33,11 @@ class Home:
         for path in (room, context):
             os.chown(path, self.who.uid, self.who.gid)
         return Bench(store or room / "store", context, self.who.prefix, {"HOME": str(self.path)})
+
+
+def remove(path: Path) -> None:
+    """Delete a tree that may have files of a user's subordinate ids."""
+    shutil.rmtree(path, ignore_errors=True)
+    if path.exists():  # those are only the namespace's root's to delete
+        enter = ["unshare", "--user", "--map-root-user", "--map-auto"]
+        subprocess.run([*enter, "rm", "-rf", str(path)], check=True, timeout=60)
