@@ -196,10 +196,13 @@ def option_traits(family: str, place: str, options: Sequence[str]) -> frozenset[
     )
     if family == "directory" or (redirects and not (family == "kernel" and place == "userns")):
         traits.add("renames-merged-directories")
-    if "index=on" in options or family in ("directory", "unionfs"):
+    # A directory has none that are lower: what it does when one is removed, no union can do.
+    if "index=on" in options or family == "unionfs":
         traits.add("coherent-hardlinks")
     if "index=on" in options and family == "kernel":
-        traits.add("index")
+        traits |= {"index", "counts-lost-names"}
+    if family == "directory":
+        traits.add("counts-lost-names")
     if "metacopy=on" in options and family == "kernel":
         traits.add("metacopy")
     if place == "userns" or "userxattr" in options:

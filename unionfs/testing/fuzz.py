@@ -17,6 +17,7 @@ from unionfs.testing.bench import Lab
 from unionfs.testing.compare import Case, Difference, compare
 from unionfs.testing.drivers import Driver
 from unionfs.testing.generate import cases
+from unionfs.testing.layers import Layer
 
 BATCH = 200
 SHRINK_S = 30.0
@@ -170,9 +171,12 @@ def one_less(case: Case) -> Iterator[Case]:
         yield replace(case, operations=case.operations[:n] + case.operations[n + 1 :])
     for number, layer in enumerate(case.layers):
         for entry in reversed(layer):
-            rest = tuple(
-                e
-                for e in layer
-                if not f"{e.path}/".startswith(f"{entry.path}/") and e.target != entry.path
-            )
+            rest = without(layer, entry.path)
             yield replace(case, layers=(*case.layers[:number], rest, *case.layers[number + 1 :]))
+
+
+def without(layer: Layer, path: str) -> Layer:
+    """The layer without an object, what is below it, and hard links to any of that."""
+    kept = [e for e in layer if not f"{e.path}/".startswith(f"{path}/")]
+    paths = {e.path for e in kept}
+    return tuple(e for e in kept if e.kind != "hardlink" or e.target in paths)

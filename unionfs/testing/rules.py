@@ -237,8 +237,8 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "name of a lower hard link removed",
-        "only kernel overlayfs with index=on remembers that a lower file lost a name (2.5)",
-        "index", False, (op.Stat, op.Fstat), smaller_field("nlink"), parts=False,
+        "of all unions only kernel overlayfs with index=on remembers that a lower file lost a name (2.5)",
+        "counts-lost-names", False, (op.Stat, op.Fstat), smaller_field("nlink"), parts=False,
     ),
     Quirk(
         "read-only mapping",
@@ -314,7 +314,7 @@ TREE_QUIRKS: tuple[TreeQuirk, ...] = (
         "name of a lower hard link removed",
         "with index=on the kernel remembers that a lower file lost a name; others, the kernel with "
         "index=off among them, go on showing the lower's link count",
-        "index", "", "nlink", lambda indexed, plain: indexed < plain,
+        "counts-lost-names", "", "nlink", lambda fewer, more: fewer < more,
     ),
     TreeQuirk(
         "time of a metadata-only copy",

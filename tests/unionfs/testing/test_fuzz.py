@@ -10,7 +10,7 @@ from unionfs.testing.bench import Lab
 from unionfs.testing.compare import Case, compare
 from unionfs.testing.drivers import ALL_ON, find_driver
 from unionfs.testing.fuzz import fuzz
-from unionfs.testing.language import Rename, WriteFile
+from unionfs.testing.language import Chmod, Rename
 from unionfs.testing.layers import file
 from unionfs.testing.script import case_script
 
@@ -79,7 +79,7 @@ def test_a_mount_that_hangs_is_a_difference_and_leaves_nothing(tmp_path: Path) -
     )
     with Lab(prelude=f"{hang}:plant,", patience=2) as lab:
         kernel, ours = find_driver("kernel"), find_driver("unionfs")
-        case = Case(((file("a", "x"),),), (WriteFile("a", "y"),))
+        case = Case(((file("a", "x"),),), (Chmod("a", 0o600),))
         report = compare(lab, kernel, ours, case)
         root = lab.root
     assert "hung" in str(report.differences[0])
