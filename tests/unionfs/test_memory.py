@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from unionfs.testing.load import drop_caches, many, settled
+from unionfs.testing.load import drop_caches, many
 from unionfs.testing.memory import resident
 from unionfs.testing.mounts import Mounted
 
@@ -25,7 +26,18 @@ def look_at_all(union: Mounted) -> None:
             os.lstat(union / f"d{number}/{name}")
 
 
-def test_a_known_inode_costs_less_than_a_kibibyte_and_nothing_once_forgotten(
+def falls_below(daemons: list[int], limit: int) -> bool:
+    """Have the kernel forget, until it shows: it tells the daemon when it finds the time."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        assert drop_caches()
+        time.sleep(0.5)
+        if resident(daemons) < limit:
+            return True
+    return False
+
+
+def test_a_known_inode_costs_less_than_a_kibibyte_and_gives_it_back(
     union: Callable[..., Mounted], tmp_path: Path
 ) -> None:
     for number in range(DIRECTORIES):
@@ -37,8 +49,8 @@ def test_a_known_inode_costs_less_than_a_kibibyte_and_nothing_once_forgotten(
     look_at_all(mounted)
     known = resident(daemons)
     assert (known - before) / (DIRECTORIES * FILES) < 1024
-    assert drop_caches()
-    assert settled(daemons) - before < (known - before) / 2
+    # Some MiB stay, however many inodes it was: a mebibyte goes back only as a whole.
+    assert falls_below(daemons, before + (known - before) * 3 // 4)
     # And again: what grows by a little each time would grow without end.
     look_at_all(mounted)
     assert resident(daemons) < known + (4 << 20)
