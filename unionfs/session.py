@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_NOATIME = 1, 2, 4, 8, 1024
 READAHEAD_KIB = 256
 SYSLOG = "/dev/log"
+TASKS = 99
+"""How many requests are under way at most: pyfuse3's own limit."""
 
 
 def run(options: MountOptions, *, foreground: bool, debug: bool) -> int:
@@ -170,7 +172,8 @@ def _loop(mount: Mountpoint, stats: Stats | None) -> None:
 async def _main(mount: Mountpoint, stats: Stats | None) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_watch_signals, mount, stats)
-        await pyfuse3.main()
+        # No idle task is ended: an amended reply goes out when its task waits again (`replies`).
+        await pyfuse3.main(min_tasks=TASKS, max_tasks=TASKS)
         nursery.cancel_scope.cancel()
 
 

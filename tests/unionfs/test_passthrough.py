@@ -5,6 +5,7 @@ from __future__ import annotations
 import mmap
 import os
 import platform
+import signal
 import stat
 import subprocess
 import time
@@ -243,3 +244,24 @@ def test_an_unlinked_file_lives_on(way: str, mount: Mount, make_layer: Make) -> 
         new.write(b"!")
         assert os.fstat(new.fileno()).st_size == 6
     assert (m / "low").read_text() == "another"
+
+
+@every_way
+def test_files_opened_at_once_are_all_answered(way: str, mount: Mount, make_layer: Make) -> None:
+    """An amended reply goes on with the next wait of its task, so no task may end before that.
+
+    Large copy-ups are made in threads; pyfuse3 ends tasks beyond a number of idle ones.
+    """
+    names = [f"large{number}" for number in range(8)]
+    low = make_layer("low", {name: layers.File(bytes(5 << 20)) for name in names})
+    m = mount([low], options=[f"passthrough={way}"])
+    openers = [subprocess.Popen(["sh", "-c", f": >>{m / name}"]) for name in names]
+    try:
+        assert [opener.wait(timeout=20) for opener in openers] == [0] * len(names)
+    except subprocess.TimeoutExpired:
+        for pid in m.pids():
+            os.kill(pid, signal.SIGKILL)  # or the openers, and the mount with them, stay for good
+        raise
+    finally:
+        for opener in openers:
+            opener.wait()
