@@ -55,6 +55,8 @@ class Lab:
         trace: TracebackType | None,
     ) -> None:
         for place in self._places.values():
+            if kind is not None:
+                place.kill()  # with any mount that nobody came to know of
             # By the worker: files of a user namespace's ids, and trees of odd modes.
             with contextlib.suppress(UnionError, OSError):
                 place.call("remove", path=os.path.join(self.root, place.name))

@@ -131,7 +131,9 @@ class Place:
         for pid in descendants(process.pid):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
-        process.kill()
+        # Its group too: a daemon that was forked since then is still in it.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         # A worker in an uninterruptible sleep is given up to init: the lab itself must not hang.
         reaper = threading.Thread(target=process.wait, daemon=True)
         reaper.start()
