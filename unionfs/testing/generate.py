@@ -196,7 +196,7 @@ def features(left: Driver, right: Driver) -> frozenset[str]:
     """What may be generated for these two."""
     found = set()
     if "coherent-hardlinks" in left.traits & right.traits:
-        # Kernel overlayfs with index=off breaks a lower hard link at the first write (2.5).
+        # Kernel overlayfs with index=off breaks a lower hard link at the first write.
         found.add("lower-hardlinks")
     if "userns" not in (left.place, right.place):
         found.add("devices")  # a user namespace may make none

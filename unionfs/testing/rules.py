@@ -2,7 +2,7 @@
 
 `NORMALISATIONS` take out of a record what no two mounts can have in common. `QUIRKS` name the
 differences that stay when two drivers are both right, or when one of them is wrong in a known way
-that ours must not copy (semantics.md, section 7).
+that ours must not copy.
 """
 
 from __future__ import annotations
@@ -94,8 +94,8 @@ def normalise(record: Record) -> Record:
 def forgets_numbers(traits: frozenset[str]) -> bool:
     """Whether inode numbers of copied-up files mean nothing.
 
-    Kernel overlayfs with userxattr has no file handles to remember the lower inode by (1.2): the
-    numbers change at a remount, and two names of one copied-up file have two (2.5).
+    Kernel overlayfs with userxattr has no file handles to remember the lower inode by: the
+    numbers change at a remount, and two names of one copied-up file have two.
     """
     return {"kernel", "userxattr"} <= traits
 
@@ -211,23 +211,23 @@ QUIRKS: tuple[Quirk, ...] = (
     Quirk(
         "directory rename",
         "without redirect_dir=on kernel overlayfs and fuse-overlayfs answer EXDEV for a directory "
-        "with a lower part (2.1); ours renames it",
+        "with a lower part; ours renames it",
         "renames-merged-directories", True, (op.Rename,), answers("EXDEV"),
     ),
     Quirk(
         "RENAME_WHITEOUT",
-        "kernel overlayfs refuses it; ours needs it to be the upper of another overlay (2.1)",
+        "kernel overlayfs refuses it; ours needs it to be the upper of another overlay",
         "kernel", False, (op.Rename,), answers("EINVAL"),
     ),
     Quirk(
         "unlinked lower file",
-        "kernel overlayfs cannot copy up a lower file whose name is gone: EEXIST or ENOENT (2.6); "
+        "kernel overlayfs cannot copy up a lower file whose name is gone: EEXIST or ENOENT; "
         "POSIX has it work",
         "kernel", False, CHANGES_BY_FD, answers("EEXIST", "ENOENT", "ESTALE"),
     ),
     Quirk(
         "link count of an unlinked lower file",
-        "kernel overlayfs says 1 where POSIX wants 0 (2.6)",
+        "kernel overlayfs says 1 where POSIX wants 0",
         "kernel", False, (op.Fstat,), only_field("nlink", 1), parts=False,
     ),
     Quirk(
@@ -237,33 +237,33 @@ QUIRKS: tuple[Quirk, ...] = (
     ),
     Quirk(
         "name of a lower hard link removed",
-        "of all unions only kernel overlayfs with index=on remembers that a lower file lost a name (2.5)",
+        "of all unions only kernel overlayfs with index=on remembers that a lower file lost a name",
         "counts-lost-names", False, (op.Stat, op.Fstat), smaller_field("nlink"), parts=False,
     ),
     Quirk(
         "read-only mapping",
         "kernel overlayfs leaves a mapping made before a copy-up on the old data: documented as "
-        "non-standard (2.6)",
+        "non-standard",
         "kernel", False, (op.MapRead,), anything, parts=False,
     ),
     Quirk(
         "no O_TMPFILE",
-        "pyfuse3 has no tmpfile handler (6): EOPNOTSUPP, and callers fall back to a named file",
+        "pyfuse3 has no tmpfile handler: EOPNOTSUPP, and callers fall back to a named file",
         "pyfuse3", False, (op.Open,), answers("ENOTSUP"),
     ),
     Quirk(
         "no fallocate",
-        "pyfuse3 has no fallocate handler (6)",
+        "pyfuse3 has no fallocate handler",
         "pyfuse3", False, (op.Fallocate,), answers("ENOTSUP"),
     ),
     Quirk(
         "no SEEK_DATA and SEEK_HOLE",
-        "pyfuse3 has no lseek handler (6): the kernel takes the whole file for data",
+        "pyfuse3 has no lseek handler: the kernel takes the whole file for data",
         "pyfuse3", False, (op.Seek,), anything, parts=False,
     ),
     Quirk(
         "no inode flags",
-        "pyfuse3 has no ioctl handler (6)",
+        "pyfuse3 has no ioctl handler",
         "pyfuse3", False, (op.GetFlags,), answers("ENOTTY"), parts=False,
     ),
 )  # fmt: skip
@@ -323,7 +323,7 @@ TREE_QUIRKS: tuple[TreeQuirk, ...] = (
     ),
     TreeQuirk(
         "holes of less than 1 MiB",
-        "kernel overlayfs copies up in pieces of 1 MiB and leaves out only whole ones (2.7)",
+        "kernel overlayfs copies up in pieces of 1 MiB and leaves out only whole ones",
         "kernel", "after a remount", "mostly a hole", lambda kernel, other: kernel is None,
     ),
 )  # fmt: skip
