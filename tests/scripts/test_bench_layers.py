@@ -56,7 +56,10 @@ def test_every_tool_does_every_workload(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["nonsense"], "unknown nonsense; known: unpack, "), (["--rootfs", "/none"], "does not exist")],
+    [
+        (["nonsense"], "unknown nonsense; known: unpack, "),
+        (["--rootfs", "/none"], "does not exist"),
+    ],
 )
 def test_wrong_command_lines(arguments: list[str], message: str) -> None:
     done = subprocess.run(
