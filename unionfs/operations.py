@@ -19,12 +19,20 @@ import pyfuse3
 import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
-from . import replies
 from .copyup import write_all
 from .formats import NAME_MAX
 from .ids import IdMap
 from .passthrough import SETID, Passthrough
-from .replies import Replies
+from .replies import (
+    FOPEN_CACHE_DIR,
+    FOPEN_KEEP_CACHE,
+    FOPEN_PASSTHROUGH,
+    HANDLE_KILLPRIV_V2,
+    PASSTHROUGH,
+    Replies,
+    init_change,
+    open_change,
+)
 from .tree import Dir, Node, Tree, path_of
 from .union import Changes, Union, without_setuid
 
@@ -40,6 +48,7 @@ MAX_READ = 1 << 20
 _SMALL_READ = 16 << 10
 _BLOCK = 4096
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
+_KEEP_LISTING = open_change(FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR)
 
 
 def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
@@ -149,8 +158,7 @@ class Operations(pyfuse3.Operations):
     def init(self) -> None:
         """The answer to INIT comes next."""
         if self._passed is not None:
-            flags = replies.PASSTHROUGH | replies.HANDLE_KILLPRIV_V2
-            self._replies.amend(replies.init_change(flags, stack_depth=1))
+            self._replies.amend(init_change(PASSTHROUGH | HANDLE_KILLPRIV_V2, stack_depth=1))
 
     # --- names ---
 
@@ -348,13 +356,13 @@ class Operations(pyfuse3.Operations):
         passed = self._passed
         if passed is None:
             return FileInfo(fh=node.nid, keep_cache=True)
-        backing = passed.opened(node, flags, privileged=ctx.uid == 0)
+        backing = passed.opened(node, guarded=bool(flags & _WRITING and ctx.uid))
         if not backing:
             # What the kernel cached of an upper file is old if it wrote past us since.
             return FileInfo(fh=node.nid, keep_cache=not node.upper)
         if node.upper and flags & os.O_ACCMODE == os.O_RDWR:
             self._expect_mapping(node)
-        self._replies.amend(replies.open_change(replies.FOPEN_PASSTHROUGH, backing))
+        self._replies.amend(open_change(FOPEN_PASSTHROUGH, backing))
         return FileInfo(fh=node.nid)
 
     def _expect_mapping(self, node: Node) -> None:
@@ -440,8 +448,7 @@ class Operations(pyfuse3.Operations):
         if not node.changed:
             # It finds its place in a cached listing by our place numbers, whoever had them: they
             # must mean the same in every listing.
-            cached = replies.FOPEN_KEEP_CACHE | replies.FOPEN_CACHE_DIR
-            self._replies.amend(replies.open_change(cached))
+            self._replies.amend(_KEEP_LISTING)
         return fh
 
     @guarded

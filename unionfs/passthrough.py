@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .tree import Node, Tree
 
 SETID = stat.S_ISUID | stat.S_ISGID
-_WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 
 _BACKING_OPEN = 0x4010E501
 _BACKING_CLOSE = 0x4004E502
@@ -60,13 +59,14 @@ class Passthrough:
         self._showing_lower: set[Node] = set()
         self._guarded: set[Node] = set()
 
-    def opened(self, node: Node, flags: int, *, privileged: bool) -> int:
+    def opened(self, node: Node, *, guarded: bool) -> int:
         """Note one more handle of *node*; the id of the file for the kernel, or 0: ask us.
 
+        *guarded* is one for writing by a caller whose writes clear setuid.
         A file with setuid or setgid bits is written by us, for its bits go with a write by some
         callers and stay with others.
         """
-        if flags & _WRITING and not privileged:
+        if guarded:
             self._guarded.add(node)
         if node.opens == 1 and not node.backing and not node.metacopy:
             if node.upper and not node.mode & SETID:

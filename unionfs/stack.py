@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from .options import MountOptions
 
 _DIR = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
-_FDS_FOR_FILES = 256
 _LOCK_SECONDS = 1.0
 # Descriptors that calls open and close again, copy-ups in threads among them.
 _TRANSIENT_FDS = 32

@@ -694,7 +694,10 @@ class Tree:
 
     def refresh(self, node: Node) -> object:
         """Read the node's attributes again; returns what encode made of them."""
-        st = self.stat(node)
+        return self.note(node, self.stat(node))
+
+    def note(self, node: Node, st: os.stat_result) -> object:
+        """Take over the node's new stat; returns what encode made of it."""
         node.mode = st.st_mode
         attr = self.encode(node, st)
         node.attr = None if node.backing else attr

@@ -265,7 +265,7 @@ class Union:
         st = self.tree.stat(node)
         node.real = st.st_ino
         self.tree.links[st.st_ino] = node
-        node.attr = None
+        self.tree.note(node, st)
         parent.attr = None
         return node
 

@@ -29,7 +29,6 @@ from layertool.build.workspace import Workspace, needs_names, resolve_owner
 from layertool.errors import LayertoolError
 
 _URL_MODE = 0o600
-_INLINE_MODE = 0o644
 
 
 @dataclass(slots=True)

@@ -10,6 +10,8 @@ import pytest
 from fstest import drivers, layers, trees
 from fstest.drivers import Mounted
 
+from unionfs.testing.mounts import lives
+
 TABLE: dict[str, layers.Entry] = {
     "file": layers.File("text", mode=0o640, mtime_ns=1_000_000_007),
     "link": layers.HardLink("file"),
@@ -80,7 +82,7 @@ def test_a_mount_merges_changes_and_goes_away(
     pids = mounted.pids()
     mounted.unmount()
     assert not drivers.is_mounted(mounted.point)
-    assert not [pid for pid in pids if drivers.is_alive(pid)]
+    assert not [pid for pid in pids if lives(pid)]
 
 
 def test_separators_in_paths_are_escaped(tmp_path: Path) -> None:

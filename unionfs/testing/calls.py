@@ -32,7 +32,6 @@ LIBC.fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_
 AT_FDCWD = -100
 FICLONE = 0x40049409
 FS_IOC_GETFLAGS = 0x80086601
-FS_IOC_SETFLAGS = 0x40086602
 RENAME_FLAGS = {"noreplace": 1, "exchange": 2, "whiteout": 4}
 FALLOCATE_MODES = {"allocate": 0, "keep-size": 1, "punch": 3, "zero": 16}
 SEEK = {"set": 0, "cur": 1, "end": 2, "data": 3, "hole": 4}

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from unionfs.errors import UnionError
+from unionfs.mounttable import mounted_device
 from unionfs.testing import layers, worker
 from unionfs.testing.drivers import Driver, Stack, missing_fuse
 from unionfs.testing.layers import Entry
@@ -228,12 +229,8 @@ def leave(path: Path) -> None:
 
 
 def is_mounted(path: Path) -> bool:
-    """Ask the mount table; octal escapes as in proc_pid_mountinfo(5)."""
-    wanted = os.fsencode(path)
-    for special in b"\\ \t\n":
-        wanted = wanted.replace(bytes([special]), b"\\%03o" % special)
-    with open("/proc/self/mountinfo", "rb") as table:
-        return any(line.split(b" ")[4] == wanted for line in table)
+    """Ask the mount table, not the mountpoint: a dead FUSE mount cannot be asked."""
+    return mounted_device(os.fsencode(path)) is not None
 
 
 def daemons_at(path: Path) -> list[int]:

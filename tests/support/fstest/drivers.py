@@ -10,10 +10,12 @@ import os
 import signal
 import subprocess
 import sysconfig
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from unionfs.testing import mounts
+from unionfs.testing.mounts import is_mounted
 
 from . import needs
 
@@ -161,13 +163,6 @@ def _abandon(point: Path) -> None:
         _run(_umount(point, lazy=True))
 
 
-def is_mounted(point: Path) -> bool:
-    """Ask the mount table, not the mountpoint: a dead FUSE mount cannot be asked."""
-    wanted = os.fsencode(point).replace(b"\\", b"\\134").replace(b" ", b"\\040")
-    with open("/proc/self/mountinfo", "rb") as table:
-        return any(line.split(b" ")[4] == wanted for line in table)
-
-
 def daemons_at(point: Path) -> list[int]:
     """Processes of this user whose arguments end in the mountpoint."""
     wanted = os.fsencode(point)
@@ -200,19 +195,4 @@ def _run(command: Sequence[str]) -> int:
 
 def await_exit(pids: Sequence[int]) -> list[int]:
     """The processes that are still there after the time that an exit may take."""
-    deadline = time.monotonic() + PATIENCE
-    alive = list(pids)
-    while alive and time.monotonic() < deadline:
-        alive = [pid for pid in alive if is_alive(pid)]
-        if alive:
-            time.sleep(0.01)
-    return alive
-
-
-def is_alive(pid: int) -> bool:
-    """Whether the process runs; one that ended and waits for its parent does not."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return file.read().rpartition(b")")[2].split()[0] != b"Z"
-    except OSError:
-        return False
+    return mounts.await_exit(pids, PATIENCE)
