@@ -6,6 +6,7 @@ No exception but FUSEError may leave a handler, for any other would take the who
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import functools
@@ -22,8 +23,9 @@ from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, Setatt
 from .copyup import write_all
 from .formats import NAME_MAX
 from .ids import IdMap
-from .passthrough import SETID, Passthrough
+from .passthrough import Passthrough
 from .replies import (
+    CACHE_SYMLINKS,
     FOPEN_CACHE_DIR,
     FOPEN_KEEP_CACHE,
     FOPEN_PASSTHROUGH,
@@ -45,8 +47,9 @@ THREAD_COPY_BYTES = 4 << 20
 """A copy-up of more than this goes to a thread, so that other requests go on meanwhile."""
 MAX_READ = 1 << 20
 """What the kernel asks for at most in one request (FUSE_MAX_MAX_PAGES)."""
+STORE_BYTES = 128 << 10
+"""A lower file up to this size is given to the kernel with its first open, before it is read."""
 _SMALL_READ = 16 << 10
-_BLOCK = 4096
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 _KEEP_LISTING = open_change(FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR)
 
@@ -69,53 +72,11 @@ def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corouti
     return wrapper
 
 
-class Encoder:
-    """Builds what the kernel gets for a node, once; it is kept on the node until it is stale."""
-
-    def __init__(self, *, timeout: float, static_nlink: bool, uids: IdMap, gids: IdMap) -> None:
-        self._timeout = timeout
-        self._static_nlink = static_nlink
-        self._uids = uids
-        self._gids = gids
-        self._mapped = not (uids.identity and gids.identity)
-
-    def __call__(self, node: Node, st: os.stat_result) -> EntryAttributes:
-        entry = EntryAttributes()
-        entry.st_ino = node.nid
-        entry.st_mode = st.st_mode
-        entry.st_nlink = self._links(node, st)
-        entry.st_size = st.st_size
-        entry.st_blocks = st.st_blocks
-        entry.st_blksize = _BLOCK
-        entry.st_rdev = st.st_rdev
-        entry.st_atime_ns = st.st_atime_ns
-        entry.st_mtime_ns = st.st_mtime_ns
-        entry.st_ctime_ns = st.st_ctime_ns
-        if self._mapped:
-            entry.st_uid = self._uids.show(st.st_uid)
-            entry.st_gid = self._gids.show(st.st_gid)
-        else:
-            entry.st_uid = st.st_uid
-            entry.st_gid = st.st_gid
-        # Nothing but this mount changes what it shows, so the kernel may trust it for good. What it
-        # writes by itself it also notes, except through a mapping and where setuid goes with it.
-        entry.entry_timeout = self._timeout
-        fleeting = node.mapped or (node.backing and st.st_mode & SETID)
-        entry.attr_timeout = 0 if fleeting else self._timeout
-        return entry
-
-    def _links(self, node: Node, st: os.stat_result) -> int:
-        if node.parent is None and node.nid != pyfuse3.ROOT_INODE:
-            return 0
-        # A merged directory's real links cannot be counted without reading every layer; 1 is what
-        # kernel overlayfs says, and find(1) takes it for "unknown".
-        if isinstance(node, Dir) and (self._static_nlink or node.merged):
-            return 1
-        return st.st_nlink
-
-
 class Operations(pyfuse3.Operations):
-    """Request handlers. A file's handle is its inode number; a directory's is a listing."""
+    """Request handlers. A file's handle is its inode number; a directory's is a listing.
+
+    *ahead* allows to give the kernel what it has not asked for yet.
+    """
 
     supports_dot_lookup = False
 
@@ -129,9 +90,11 @@ class Operations(pyfuse3.Operations):
         sync: bool,
         ids: tuple[IdMap, IdMap],
         replies: Replies,
+        ahead: bool = True,
     ) -> None:
         super().__init__()
         self._replies = replies
+        self._ahead = ahead
         self._passed: Passthrough | None = None
         self.enable_writeback_cache = writeback
         self.enable_acl = acls
@@ -157,8 +120,11 @@ class Operations(pyfuse3.Operations):
 
     def init(self) -> None:
         """The answer to INIT comes next."""
+        # A symbolic link is what it is as long as its inode lives.
+        flags = CACHE_SYMLINKS if self._ahead else 0
         if self._passed is not None:
-            self._replies.amend(init_change(PASSTHROUGH | HANDLE_KILLPRIV_V2, stack_depth=1))
+            flags |= PASSTHROUGH | HANDLE_KILLPRIV_V2
+        self._replies.amend(init_change(flags, stack_depth=1 if self._passed is not None else 0))
 
     # --- names ---
 
@@ -355,15 +321,34 @@ class Operations(pyfuse3.Operations):
         """Answer that *node* is open, for the kernel to read and write by itself where it can."""
         passed = self._passed
         if passed is None:
+            self._store(node)
             return FileInfo(fh=node.nid, keep_cache=True)
         backing = passed.opened(node, guarded=bool(flags & _WRITING and ctx.uid))
         if not backing:
+            self._store(node)
             # What the kernel cached of an upper file is old if it wrote past us since.
             return FileInfo(fh=node.nid, keep_cache=not node.upper)
         if node.upper and flags & os.O_ACCMODE == os.O_RDWR:
             self._expect_mapping(node)
         self._replies.amend(open_change(FOPEN_PASSTHROUGH, backing))
         return FileInfo(fh=node.nid)
+
+    def _store(self, node: Node) -> None:
+        """Give the kernel the content of a small lower file with its first open.
+
+        That spares the request for it, and often one for the attributes: the kernel forgets the
+        access time of what it had to ask for. Only before anybody else can read the file: a page
+        that is being read is locked, and the kernel would wait for us while we wait for it.
+        """
+        if node.stored or node.upper or not self._ahead:
+            return
+        node.stored = True
+        size = cast(EntryAttributes, node.attr or self._tree.refresh(node)).st_size
+        if node.opens == 1 and 0 < size <= STORE_BYTES:
+            view = self._buffer[:size]
+            with contextlib.suppress(OSError):
+                if os.preadv(node.fd, (view,), 0) == size:
+                    pyfuse3.notify_store(node.nid, 0, cast(bytes, view))
 
     def _expect_mapping(self, node: Node) -> None:
         """A write through a mapping changes attributes without a word to anybody."""

@@ -14,10 +14,11 @@ import pyfuse3
 import trio
 
 from . import checks, diagnose, eventloop, faults, passthrough, syscalls
+from .encoder import Encoder
 from .errors import UnionError, printable
 from .ids import IdMap
 from .mounttable import mounted_device
-from .operations import Encoder, Operations
+from .operations import Operations
 from .options import libfuse_options
 from .replies import Replies
 from .stack import Opened, open_union
@@ -125,6 +126,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             sync=options.fsync != "volatile",
             ids=ids,
             replies=replies,
+            ahead=not options.trace,
         )
         if options.faults:
             opened.warnings.append(faults.install(options.faults, opened.union.upper))

@@ -61,6 +61,7 @@ class Node:
         "real",
         "source",
         "source_name",
+        "stored",
         "upper",
         "writable",
         "xattrs",
@@ -90,6 +91,8 @@ class Node:
         """Whether it may be mapped for writing past us, which nobody tells: no caching ever after."""
         self.xattrs: frozenset[bytes] | None = None
         """Raw xattr names where known without asking; None when unknown."""
+        self.stored = False
+        """Whether the kernel may have been given the content: once is enough."""
         self.lookups = 0
         self.opens = 0
         self.fd = -1
