@@ -313,10 +313,17 @@ def _first(dir_fd: int, name: bytes, names: list[bytes], suffix: bytes) -> bytes
     return None
 
 
+def _xattr_path(dir_fd: int, name: bytes) -> bytes | int:
+    return _PROC % (dir_fd, name) if name else dir_fd
+
+
 def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
-    """Raw xattr names of *name*; none where the file system has no xattrs."""
+    """Raw xattr names of *name*, or of what is open as *dir_fd* when that is empty.
+
+    None where the file system has no xattrs.
+    """
     try:
-        found = os.listxattr(_PROC % (dir_fd, name), follow_symlinks=False)
+        found = os.listxattr(_xattr_path(dir_fd, name), follow_symlinks=not name)
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EACCES, errno.EPERM):
             return []
@@ -325,9 +332,9 @@ def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
 
 
 def get_xattr(dir_fd: int, name: bytes, attribute: bytes) -> bytes | None:
-    """The value of a raw xattr of *name*, or None."""
+    """The value of a raw xattr, or None; names are as in list_xattrs()."""
     try:
-        return os.getxattr(_PROC % (dir_fd, name), attribute, follow_symlinks=False)
+        return os.getxattr(_xattr_path(dir_fd, name), attribute, follow_symlinks=not name)
     except OSError as error:
         if error.errno in (errno.ENODATA, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM):
             return None

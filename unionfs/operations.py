@@ -491,7 +491,7 @@ class Operations(pyfuse3.Operations):
         promoter = self._union.promoter
         if promoter is None or (node.upper and not node.metacopy) or not stat.S_ISREG(node.mode):
             return
-        bytes_needed = self._tree.stat(node).st_size if size is None else size
+        bytes_needed = self._entry(node).st_size if size is None else size
         if bytes_needed <= THREAD_COPY_BYTES:
             return
         lock = self._copying.setdefault(node, trio.Lock())

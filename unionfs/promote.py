@@ -96,7 +96,7 @@ class Promoter:
         fd = self._tree.upper_dir_fd(parent)
         self.mark_impure(parent, fd)
         times = os.fstat(fd)
-        with self._upper.lifted(fd):
+        with self._upper.lifted(fd, times.st_mode):
             yield fd
         self._upper.keep_times(fd, times)
 
@@ -207,13 +207,16 @@ class Promoter:
     def _dress_file(self, transfer: Transfer, names: int) -> None:
         """Metadata of a regular file that is to get *names* names; the mode last, as in _dress."""
         node, st, target = transfer.node, transfer.st, transfer.target
-        source_dir, source, _ = self._tree.place(node)
+        # By descriptor, unless that is of the data alone.
+        source, name = transfer.source, b""
+        if node.metacopy:
+            source, name, _ = self._tree.place(node)
         os.fchown(target, st.st_uid, st.st_gid)
-        copyup.copy_xattrs(source_dir, source, target)
+        copyup.copy_xattrs(source, name, target)
         # A number shared by several names cannot be kept by some of them only.
         if st.st_nlink <= max(names, 1) and not node.upper:
             try:
-                origin = self._upper.origin_value(source_dir, source)
+                origin = self._upper.origin_value(source, name)
                 os.setxattr(target, self._upper.family + b"origin", origin)
             except OSError as error:
                 if error.errno not in (errno.EPERM, errno.EOPNOTSUPP):

@@ -98,7 +98,8 @@ def name_to_handle(dir_fd: int, name: bytes) -> Handle | None:
     )
     if result < 0:
         return None
-    return Handle(handle.handle_type, bytes(handle.f_handle[: handle.handle_bytes]))
+    where = ctypes.addressof(handle) + _FileHandle.f_handle.offset
+    return Handle(handle.handle_type, ctypes.string_at(where, handle.handle_bytes))
 
 
 def fs_uuid(fd: int) -> bytes:

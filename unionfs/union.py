@@ -69,17 +69,6 @@ def _truncate_fd(fd: int, size: int, *, resized: bool) -> None:
         os.truncate(_PROC_FD % fd, size)
 
 
-def _changes_nothing(changes: Changes, st: os.stat_result) -> bool:
-    """Whether only times are set, to what they are.
-
-    With write-back the kernel sends the mtime of an inode whenever its ctime has moved, as when one
-    of its names is removed: no reason to copy a lower file up.
-    """
-    return changes == Changes(atime_ns=changes.atime_ns, mtime_ns=changes.mtime_ns) and (
-        changes.atime_ns in (None, st.st_atime_ns) and changes.mtime_ns in (None, st.st_mtime_ns)
-    )
-
-
 def without_setuid(mode: int) -> int | None:
     """The permission bits that a write by an unprivileged caller leaves; None when all of them."""
     kept = mode & ~stat.S_ISUID
@@ -535,9 +524,21 @@ class Union:
             return False
         return promoter.file(node, size)
 
+    def _sets_same_times(self, node: Node, changes: Changes) -> bool:
+        """Whether only times are set, to what they are.
+
+        With write-back the kernel sends the mtime of an inode whenever its ctime has moved, as when
+        one of its names is removed: no reason to copy a lower file up.
+        """
+        atime_ns, mtime_ns = changes.atime_ns, changes.mtime_ns
+        if changes != Changes(atime_ns=atime_ns, mtime_ns=mtime_ns):
+            return False
+        st = self.tree.stat(node)
+        return atime_ns in (None, st.st_atime_ns) and mtime_ns in (None, st.st_mtime_ns)
+
     def setattr(self, node: Node, changes: Changes) -> None:
         """chmod, chown, truncate and utimensat in one; the owner first, for it clears setuid."""
-        if not node.upper and _changes_nothing(changes, self.tree.stat(node)):
+        if not node.upper and self._sets_same_times(node, changes):
             return
         resized = changes.size is not None and changes.size != self.tree.stat(node).st_size
         cut = self._promote(node, changes.size)

@@ -98,13 +98,17 @@ class Upper:
         self.whiteouts.uncover(dir_fd, name)
 
     @contextmanager
-    def lifted(self, dir_fd: int) -> Iterator[None]:
+    def lifted(self, dir_fd: int, mode: int | None = None) -> Iterator[None]:
         """Make an unwritable directory writable meanwhile, where no privilege overrides its mode.
 
         A copy-up enters the copy of what was there already; the directory's mode is for its users.
+        *mode* spares looking at it.
         """
-        mode = stat.S_IMODE(os.fstat(dir_fd).st_mode)
-        if self._privileged or mode & stat.S_IWUSR:
+        if self._privileged:
+            yield
+            return
+        mode = stat.S_IMODE(os.fstat(dir_fd).st_mode if mode is None else mode)
+        if mode & stat.S_IWUSR:
             yield
             return
         path = _PROC_FD % dir_fd
@@ -411,7 +415,10 @@ class Upper:
                 raise
 
     def origin_value(self, dir_fd: int, name: bytes) -> bytes:
-        """The ``origin`` of a copy of the lower object *name*; empty when it has no handle."""
+        """The ``origin`` of a copy of the lower object *name*; empty when it has no handle.
+
+        An empty *name* is what is open as *dir_fd*.
+        """
         handle = syscalls.name_to_handle(dir_fd, name)
         return formats.encode_origin(handle, syscalls.fs_uuid(dir_fd)) if handle else b""
 

@@ -8,44 +8,21 @@ import platform
 import signal
 import stat
 import subprocess
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from fstest import drivers, layers
+from fstest import layers
+from fstest.counting import counted
 from fstest.drivers import Mounted, Stack
+
+from unionfs.operations import STORE_BYTES
 
 pytestmark = [pytest.mark.mounted, pytest.mark.needs("root", "setcap")]
 
 Make = Callable[[str, layers.Table], Path]
 Mount = Callable[..., Mounted]
 every_way = pytest.mark.parametrize("way", ["upper", "all", "off"])
-
-
-@contextmanager
-def counted(stack: Stack, point: Path) -> Iterator[dict[str, int]]:
-    """A mount that counts requests; the numbers are there after it."""
-    point.mkdir()
-    options = f"{stack.option_string()},stats"
-    program = drivers.UNIONFS.command(stack, point)[0]
-    counts: dict[str, int] = {}
-    with subprocess.Popen(
-        [program, "-f", "-o", options, str(point)], stderr=subprocess.PIPE, text=True
-    ) as daemon:
-        try:
-            while not drivers.is_mounted(point):
-                assert daemon.poll() is None
-                time.sleep(0.01)
-            yield counts
-        finally:
-            subprocess.run(["umount", str(point)], check=False)
-            _, said = daemon.communicate(timeout=30)
-    for line in said.splitlines():
-        words = line.split()
-        if len(words) == 5 and words[1].isdigit():
-            counts[words[0]] = int(words[1])
 
 
 def needs_kernel() -> None:
@@ -59,13 +36,13 @@ def needs_kernel() -> None:
 )
 def test_who_reads_and_writes(way: str, asked: set[str], make_layer: Make, tmp_path: Path) -> None:
     needs_kernel()
-    lower = make_layer("base", {"low": "l"})
+    lower = make_layer("base", {"low": "l" * (STORE_BYTES + 1)})
     for part in ("upper", "work"):
         (tmp_path / part).mkdir()
     stack = Stack((lower,), tmp_path / "upper", tmp_path / "work", (f"passthrough={way}",))
     point = tmp_path / "counted"
     with counted(stack, point) as counts:
-        assert (point / "low").read_text() == "l"
+        assert (point / "low").read_text() == "l" * (STORE_BYTES + 1)
         (point / "new").write_text("n" * 10000)
         assert (point / "new").read_text() == "n" * 10000
     assert counts["open"] >= 2
