@@ -75,7 +75,7 @@ def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corouti
 class Operations(pyfuse3.Operations):
     """Request handlers. A file's handle is its inode number; a directory's is a listing.
 
-    *ahead* allows to give the kernel what it has not asked for yet.
+    With *watched* the kernel gets everything from a handler, and only when it asks.
     """
 
     supports_dot_lookup = False
@@ -90,11 +90,11 @@ class Operations(pyfuse3.Operations):
         sync: bool,
         ids: tuple[IdMap, IdMap],
         replies: Replies,
-        ahead: bool = True,
+        watched: bool = False,
     ) -> None:
         super().__init__()
         self._replies = replies
-        self._ahead = ahead
+        self._watched = watched
         self._passed: Passthrough | None = None
         self.enable_writeback_cache = writeback
         self.enable_acl = acls
@@ -121,7 +121,7 @@ class Operations(pyfuse3.Operations):
     def init(self) -> None:
         """The answer to INIT comes next."""
         # A symbolic link is what it is as long as its inode lives.
-        flags = CACHE_SYMLINKS if self._ahead else 0
+        flags = 0 if self._watched else CACHE_SYMLINKS
         if self._passed is not None:
             flags |= PASSTHROUGH | HANDLE_KILLPRIV_V2
         self._replies.amend(init_change(flags, stack_depth=1 if self._passed is not None else 0))
@@ -340,7 +340,7 @@ class Operations(pyfuse3.Operations):
         access time of what it had to ask for. Only before anybody else can read the file: a page
         that is being read is locked, and the kernel would wait for us while we wait for it.
         """
-        if node.stored or node.upper or not self._ahead:
+        if node.stored or node.upper or self._watched:
             return
         node.stored = True
         size = cast(EntryAttributes, node.attr or self._tree.refresh(node)).st_size
@@ -369,11 +369,18 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def read(self, fh: int, off: int, size: int) -> bytes:
+        node = self._nodes[fh]
         if size <= _SMALL_READ:
-            return os.pread(self._nodes[fh].fd, size, off)
+            return os.pread(node.fd, size, off)
+        if not node.upper and not self._watched and self._replies.holds(size):
+            # What is lower has the size it had, and a reply must tell its length first.
+            size = min(size, self._entry(node).st_size - off)
+            if size > 0:
+                self._replies.answer_read(node.fd, off, size)
+            return b""
         # One buffer for all: pyfuse3 sends it before anybody else runs, and it stays in the cache.
         view = self._buffer[:size]
-        return cast(bytes, view[: os.preadv(self._nodes[fh].fd, (view,), off)])
+        return cast(bytes, view[: os.preadv(node.fd, (view,), off)])
 
     @guarded
     async def write(self, fh: int, off: int, buf: bytes) -> int:

@@ -4,13 +4,16 @@ libfuse builds each reply and writes it to its descriptor. For the few replies t
 it can say, the descriptor is put aside for a moment: the reply lands in a pipe, is amended here,
 and goes on to the kernel. Source: ``linux/fuse.h``, protocol 7.40.
 
-One handler at a time: it calls ``amend`` as its last step, libfuse replies as soon as the handler
-returns, and the event loop calls ``send`` before it does anything else.
+One handler at a time: it calls ``amend`` or ``answer_read`` as its last step, libfuse replies as
+soon as the handler returns, and the event loop calls ``send`` before it does anything else.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import fcntl
+import mmap
 import os
 import select
 import struct
@@ -36,6 +39,13 @@ FOPEN_CACHE_DIR = 1 << 3
 FOPEN_PASSTHROUGH = 1 << 7
 
 _MAX_REPLY = select.PIPE_BUF
+_LENGTH = struct.Struct("=I")
+"""The first field of a reply: its length, itself included."""
+_PIPE_BYTES = 1 << 20
+"""What an ordinary user may make a pipe hold (pipe(7)); root may always."""
+
+_GONE = (errno.ENOENT, errno.ENODEV)
+"""The caller was killed meanwhile, or the mount is no more. libfuse does not mind either."""
 
 Change = Callable[[bytearray], None]
 
@@ -70,7 +80,8 @@ class Replies:
     def __init__(self) -> None:
         self._fd = -1
         self._device = -1
-        self._change: Change | None = None
+        self._finish: Callable[[bytearray], None] | None = None
+        self._data = _DataPipe()
         # A reply is far below PIPE_BUF: it comes whole. A socket would take three times as long.
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
@@ -81,25 +92,105 @@ class Replies:
 
     def amend(self, change: Change) -> None:
         """Let *change* edit the next reply, unless that is an error."""
-        self._change = change
+
+        def finish(reply: bytearray) -> None:
+            change(reply)
+            self._write(reply)
+
+        self._hold(finish)
+
+    def holds(self, size: int) -> bool:
+        """Whether answer_read() can send *size* bytes."""
+        return size <= self._data.capacity
+
+    def answer_read(self, fd: int, offset: int, size: int) -> None:
+        """Let the next reply, to READ and empty, bring *size* bytes of *fd* from *offset* on.
+
+        They go from page cache to page cache: splice(2) spares a copy. Fewer where the file ends.
+        """
+
+        def finish(reply: bytearray) -> None:
+            header = _LENGTH.pack(HEADER_BYTES + size) + reply[_LENGTH.size :]
+            if not self._data.pass_on(header, fd, offset, size, self._device):
+                data = os.pread(fd, size, offset)
+                self._write(_LENGTH.pack(HEADER_BYTES + len(data)) + reply[_LENGTH.size :] + data)
+
+        self._hold(finish)
+
+    def _hold(self, finish: Callable[[bytearray], None]) -> None:
+        self._finish = finish
         os.dup2(self._writer, self._fd, inheritable=False)
 
     def send(self) -> None:
         """Pass on the reply that was amended, if there is one."""
-        change = self._change
-        if change is None:
+        finish = self._finish
+        if finish is None:
             return
-        self._change = None
+        self._finish = None
         os.dup2(self._device, self._fd, inheritable=False)
         try:
             reply = bytearray(os.read(self._reader, _MAX_REPLY))
         except BlockingIOError:
             return
-        if len(reply) > HEADER_BYTES:
-            change(reply)
         try:
-            os.write(self._device, reply)
+            if _is_error(reply):
+                self._write(reply)
+            else:
+                finish(reply)
         except OSError as error:
-            # ENOENT: the caller was killed meanwhile. libfuse does not mind either.
-            if error.errno not in (errno.ENOENT, errno.ENODEV):
+            if error.errno not in _GONE:
                 raise
+
+    def _write(self, reply: bytes | bytearray) -> None:
+        os.write(self._device, reply)
+
+
+def _is_error(reply: bytearray) -> bool:
+    return any(reply[_LENGTH.size : 2 * _LENGTH.size])
+
+
+class _DataPipe:
+    """A pipe from files to the kernel, in which pages of their cache pass without being copied."""
+
+    def __init__(self) -> None:
+        self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        with contextlib.suppress(PermissionError):
+            fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        held = fcntl.fcntl(self._writer, fcntl.F_GETPIPE_SZ)
+        # A slot for each page: one is the header's, one more is for data that begins within a page.
+        self.capacity = held - 2 * mmap.PAGESIZE
+
+    def pass_on(self, header: bytes, fd: int, offset: int, size: int, device: int) -> bool:
+        """Send *header* and exactly *size* bytes of *fd*; False when that cannot be done.
+
+        Raises OSError when the *device* does not take them.
+        """
+        os.write(self._writer, header)
+        if not self._fill(fd, offset, size):
+            self._drain()
+            return False
+        try:
+            os.splice(self._reader, device, len(header) + size)
+        except OSError as error:
+            self._drain()
+            if error.errno in _GONE:
+                raise
+            return False
+        return True
+
+    def _fill(self, fd: int, offset: int, size: int) -> bool:
+        end = offset + size
+        while offset < end:
+            try:
+                done = os.splice(fd, self._writer, end - offset, offset)
+            except OSError:
+                return False
+            if not done:
+                return False
+            offset += done
+        return True
+
+    def _drain(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._reader, _PIPE_BYTES):
+                pass

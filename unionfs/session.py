@@ -126,7 +126,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             sync=options.fsync != "volatile",
             ids=ids,
             replies=replies,
-            ahead=not options.trace,
+            watched=options.trace is not None,
         )
         if options.faults:
             opened.warnings.append(faults.install(options.faults, opened.union.upper))

@@ -49,12 +49,18 @@ def test_a_small_lower_file_is_read_without_a_request(
         assert counts.get("getattr", 0) <= 1
 
 
-@pytest.mark.parametrize("size", [0, STORE_BYTES + 1])
+@pytest.mark.parametrize("size", [0, STORE_BYTES + 1, (3 << 20) + 5])
 def test_others_are_asked_for(size: int, make_stack: Callable[..., Stack], tmp_path: Path) -> None:
-    stack = make_stack({"f": bytes(size)})
+    content = os.urandom(size)
+    stack = make_stack({"f": content})
     point = tmp_path / "point"
     with counted(stack, point) as counts:
-        assert (point / "f").read_bytes() == bytes(size)
+        assert (point / "f").read_bytes() == content
+        fd = os.open(point / "f", os.O_RDONLY | os.O_DIRECT)
+        try:
+            assert os.pread(fd, 1 << 20, 4096) == content[4096 : 4096 + (1 << 20)]
+        finally:
+            os.close(fd)
     assert ("read" in counts) == bool(size)
 
 

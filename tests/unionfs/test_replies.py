@@ -5,6 +5,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from unionfs.replies import (
 
 HEADER = struct.Struct("=IiQ")
 INIT_OUT = struct.Struct("=IIIIHHIIHHII24x")
+CONTENT = os.urandom(300_000)
 OPEN_OUT = struct.Struct("=QIi")
 
 
@@ -36,7 +38,7 @@ class Wire:
     replies: Replies
 
     def heard(self) -> bytes:
-        return os.read(self.kernel, 4096)
+        return os.read(self.kernel, 1 << 20)
 
 
 @pytest.fixture
@@ -113,3 +115,72 @@ def test_a_caller_that_is_gone_does_no_harm(wire: Wire, monkeypatch: pytest.Monk
         wire.replies.send()
     os.write(wire.fd, reply(b"next"))
     assert wire.heard() == reply(b"next")
+
+
+@pytest.fixture
+def content(tmp_path: Path) -> Iterator[int]:
+    """A file of 300,000 bytes."""
+    path = tmp_path / "content"
+    path.write_bytes(CONTENT)
+    fd = os.open(path, os.O_RDONLY)
+    yield fd
+    os.close(fd)
+
+
+@pytest.mark.parametrize(("offset", "size"), [(0, 40000), (4096, 8192), (100, 5000)])
+def test_a_read_brings_the_data_of_a_file(wire: Wire, content: int, offset: int, size: int) -> None:
+    wire.replies.answer_read(content, offset, size)
+    os.write(wire.fd, reply(b""))
+    wire.replies.send()
+    assert wire.heard() == reply(CONTENT[offset : offset + size])
+
+
+def test_a_read_of_a_file_that_has_become_shorter_brings_what_is_there(
+    wire: Wire, content: int
+) -> None:
+    wire.replies.answer_read(content, len(CONTENT) - 3000, 9000)
+    os.write(wire.fd, reply(b""))
+    wire.replies.send()
+    assert wire.heard() == reply(CONTENT[-3000:])
+    wire.replies.answer_read(content, 0, 5000)
+    os.write(wire.fd, reply(b""))
+    wire.replies.send()
+    assert wire.heard() == reply(CONTENT[:5000])
+
+
+def test_a_read_that_failed_brings_its_error(wire: Wire, content: int) -> None:
+    wire.replies.answer_read(content, 0, 5000)
+    os.write(wire.fd, reply(b"", -5))
+    wire.replies.send()
+    assert wire.heard() == reply(b"", -5)
+
+
+@pytest.mark.parametrize("code", [errno.ENOENT, errno.ENOMEM])
+def test_nothing_of_a_read_is_left_when_the_kernel_does_not_take_it(
+    wire: Wire, content: int, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """ENOENT: the caller was killed. For want of memory it is copied after all."""
+    splice = os.splice
+
+    def refuse(source: int, target: int, *more: int) -> int:
+        if source == content:
+            return splice(source, target, *more)
+        raise OSError(code, os.strerror(code))
+
+    wire.replies.answer_read(content, 0, 5000)
+    os.write(wire.fd, reply(b""))
+    with monkeypatch.context() as patch:
+        patch.setattr("unionfs.replies.os.splice", refuse)
+        wire.replies.send()
+    if code == errno.ENOMEM:
+        assert wire.heard() == reply(CONTENT[:5000])
+    wire.replies.answer_read(content, 7, 11)
+    os.write(wire.fd, reply(b""))
+    wire.replies.send()
+    assert wire.heard() == reply(CONTENT[7:18])
+
+
+def test_how_much_a_read_can_bring() -> None:
+    replies = Replies()
+    assert replies.holds(256 << 10)
+    assert not replies.holds(1 << 20)
