@@ -47,9 +47,9 @@ def run(options: MountOptions, *, foreground: bool, debug: bool) -> int:
     logging.basicConfig(
         level=logging.DEBUG if debug else logging.WARNING, format="unionfs: %(message)s"
     )
-    if foreground:
-        return _serve(options, started=lambda: None)
-    _in_background(options)
+    if not foreground:
+        _in_background(options)
+    return _serve(options, started=lambda: None)
 
 
 def _in_background(options: MountOptions) -> NoReturn:
