@@ -53,8 +53,11 @@ class AdaptiveLoop:
     ClosedResourceError = trio.ClosedResourceError
     open_nursery = staticmethod(trio.open_nursery)
 
-    def __init__(self, replies: Replies, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self, replies: Replies, on_ready: Callable[[], None], spare: Callable[[], bool]
+    ) -> None:
         self._replies = replies
+        self._spare = spare
         self.lowlevel = self
         self.current_task = trio.lowlevel.current_task
         self.current_trio_token = trio.lowlevel.current_trio_token
@@ -82,7 +85,11 @@ class AdaptiveLoop:
             self._shared_at = now
         if poll(0):
             return
-        limit = now + SPIN_NS
+        limit = now + SHARE_NS
+        while self._spare() and clock() < limit:
+            if poll(0):
+                return
+        limit = clock() + SPIN_NS
         while clock() < limit:
             relax()
             if poll(0):
@@ -110,7 +117,12 @@ class AdaptiveLoop:
                     return
 
 
-def install(replies: Replies, on_ready: Callable[[], None]) -> None:
-    """Put the adaptive wait in front of pyfuse3's loop; call before pyfuse3.init()."""
+def install(
+    replies: Replies, on_ready: Callable[[], None], spare: Callable[[], bool] = lambda: False
+) -> None:
+    """Put the adaptive wait in front of pyfuse3's loop; call before pyfuse3.init().
+
+    *spare* does a little useful work while no request is there, and answers False for want of any.
+    """
     module: Any = pyfuse3
-    module.trio = AdaptiveLoop(replies, on_ready)
+    module.trio = AdaptiveLoop(replies, on_ready, spare)

@@ -12,7 +12,6 @@ import os
 import stat
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import NamedTuple
 
 from . import formats
 
@@ -61,18 +60,12 @@ class DirFds:
             os.close(self._fds.popitem()[1])
 
 
-class Entry(NamedTuple):
-    """A name in one directory of one layer."""
-
-    name: bytes
-    is_dir: bool
-
-
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """One directory of one layer: its entries, and the names it hides in the layers below."""
+    """One directory of one layer: its names, with whether they are directories, and those it hides
+    in the layers below."""
 
-    entries: list[Entry]
+    entries: dict[bytes, bool]
     whiteouts: list[bytes]
 
 
@@ -168,24 +161,24 @@ class Layer:
 
     def scan(self, dir_fd: int) -> Listing:
         """All names of one directory, whiteouts told apart."""
-        entries: list[Entry] = []
+        entries: dict[bytes, bool] = {}
         whiteouts: list[bytes] = []
         aufs = self.aufs
         with os.scandir(dir_fd) as found:
-            for item in found:
+            for item in sorted(found, key=os.DirEntry.inode):
                 name = item.name.encode("utf-8", "surrogateescape")
                 if aufs and name.startswith(b".wh."):
                     target = formats.aufs_target(name)
                     if target is not None:
                         whiteouts.append(target)
                 elif item.is_dir(follow_symlinks=False):
-                    entries.append(Entry(name, True))
+                    entries[name] = True
                 elif (
                     item.is_file(follow_symlinks=False)
                     or item.is_symlink()
                     or not self._is_whiteout(dir_fd, name)
                 ):
-                    entries.append(Entry(name, False))
+                    entries[name] = False
                 else:
                     whiteouts.append(name)
         return Listing(entries, whiteouts)

@@ -6,7 +6,6 @@ No exception but FUSEError may leave a handler, for any other would take the who
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
 import functools
@@ -21,8 +20,10 @@ import trio
 from pyfuse3 import EntryAttributes, FileInfo, FUSEError, RequestContext, SetattrFields
 
 from .copyup import write_all
+from .foresight import Foresight
 from .formats import NAME_MAX
 from .ids import IdMap
+from .pagecache import PageCache
 from .passthrough import Passthrough
 from .replies import (
     CACHE_SYMLINKS,
@@ -47,9 +48,9 @@ THREAD_COPY_BYTES = 4 << 20
 """A copy-up of more than this goes to a thread, so that other requests go on meanwhile."""
 MAX_READ = 1 << 20
 """What the kernel asks for at most in one request (FUSE_MAX_MAX_PAGES)."""
-STORE_BYTES = 128 << 10
-"""A lower file up to this size is given to the kernel with its first open, before it is read."""
 _SMALL_READ = 16 << 10
+_BATCH = 64
+"""So many names of a listing are looked up in one go."""
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_TRUNC
 _KEEP_LISTING = open_change(FOPEN_KEEP_CACHE | FOPEN_CACHE_DIR)
 
@@ -100,6 +101,8 @@ class Operations(pyfuse3.Operations):
         self.enable_acl = acls
         self._union = union
         self._tree: Tree = union.tree
+        self._pages = PageCache(union.tree, pyfuse3.notify_store)
+        self.foresight = Foresight(union.tree, self._pages.expected)
         self._nodes = union.tree.nodes
         self._sync = sync
         self._uids, self._gids = ids
@@ -321,11 +324,11 @@ class Operations(pyfuse3.Operations):
         """Answer that *node* is open, for the kernel to read and write by itself where it can."""
         passed = self._passed
         if passed is None:
-            self._store(node)
+            self._opened_lower(node)
             return FileInfo(fh=node.nid, keep_cache=True)
         backing = passed.opened(node, guarded=bool(flags & _WRITING and ctx.uid))
         if not backing:
-            self._store(node)
+            self._opened_lower(node)
             # What the kernel cached of an upper file is old if it wrote past us since.
             return FileInfo(fh=node.nid, keep_cache=not node.upper)
         if node.upper and flags & os.O_ACCMODE == os.O_RDWR:
@@ -333,22 +336,11 @@ class Operations(pyfuse3.Operations):
         self._replies.amend(open_change(FOPEN_PASSTHROUGH, backing))
         return FileInfo(fh=node.nid)
 
-    def _store(self, node: Node) -> None:
-        """Give the kernel the content of a small lower file with its first open.
-
-        That spares the request for it, and often one for the attributes: the kernel forgets the
-        access time of what it had to ask for. Only before anybody else can read the file: a page
-        that is being read is locked, and the kernel would wait for us while we wait for it.
-        """
-        if node.stored or node.upper or self._watched:
-            return
-        node.stored = True
-        size = cast(EntryAttributes, node.attr or self._tree.refresh(node)).st_size
-        if node.opens == 1 and 0 < size <= STORE_BYTES:
-            view = self._buffer[:size]
-            with contextlib.suppress(OSError):
-                if os.preadv(node.fd, (view,), 0) == size:
-                    pyfuse3.notify_store(node.nid, 0, cast(bytes, view))
+    def _opened_lower(self, node: Node) -> None:
+        """The kernel will ask for what it reads of a lower file, unless it is given it now."""
+        if not node.upper and not self._watched:
+            self._pages.opening(node)
+            self.foresight.reading(node)
 
     def _expect_mapping(self, node: Node) -> None:
         """A write through a mapping changes attributes without a word to anybody."""
@@ -436,7 +428,9 @@ class Operations(pyfuse3.Operations):
         self._next_listing += 1
         # Not left to the first readdir: the kernel may answer the beginning from its own cache, lose
         # that cache, and ask us for the rest.
-        self._listings[fh] = (node, self._names(node))
+        names = self._names(node)
+        self._listings[fh] = (node, names)
+        self.foresight.opened(node, names[2:])
         if not node.changed:
             # It finds its place in a cached listing by our place numbers, whoever had them: they
             # must mean the same in every listing.
@@ -453,6 +447,8 @@ class Operations(pyfuse3.Operations):
         reply, tree, children = pyfuse3.readdir_reply, self._tree, self._tree.children(node)
         for place in range(start_id, len(names)):
             name = names[place]
+            if not place % _BATCH:
+                tree.fetch(node, names[place : place + _BATCH])
             if place > 1:
                 child = children.get(name)
                 try:
@@ -464,10 +460,12 @@ class Operations(pyfuse3.Operations):
                 except OSError:
                     continue  # a stale entry must not hide its neighbours; stat(2) tells its error
                 if not reply(token, name, cast(EntryAttributes, entry), place + 1):
+                    self.foresight.listed(node, names[place:])
                     return
                 child.lookups += 1
             elif not reply(token, name, self._entry((node, node.parent or node)[place]), place + 1):
                 return
+        self.foresight.listed(node, ())
 
     def _names(self, node: Dir) -> list[bytes]:
         return [b".", b"..", *self._tree.children(node)]

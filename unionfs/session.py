@@ -203,7 +203,8 @@ class Mountpoint:
 
     def mount(self, operations: Operations) -> None:
         """Mount; raises UnionError saying what is missing on this machine."""
-        eventloop.install(self._replies, self._ready)
+        spare = operations.foresight.step if not self._watched() else lambda: False
+        eventloop.install(self._replies, self._ready, spare)
         try:
             where = self._mount_directly(operations)
             arguments: set[str] = set()
@@ -257,7 +258,11 @@ class Mountpoint:
         wanted = options.passthrough == "all" or (
             options.passthrough == "upper" and options.upper is not None
         )
-        return wanted and not (options.noatime or options.trace or options.faults)
+        return wanted and not (options.noatime or self._watched())
+
+    def _watched(self) -> bool:
+        """Whether each request and each system call counts."""
+        return bool(self.options.trace or self.options.faults)
 
     def _flags(self) -> int:
         options = self.options

@@ -13,7 +13,7 @@ from fstest import layers
 from fstest.counting import counted
 from fstest.drivers import Mounted, Stack
 
-from unionfs.operations import STORE_BYTES
+from unionfs.pagecache import STORE_BYTES
 
 pytestmark = [pytest.mark.mounted, pytest.mark.needs("root")]
 

@@ -1,0 +1,142 @@
+"""What will probably be asked for next, looked up in time that would pass with waiting.
+
+A client takes longer to wake up and to look at an answer than we take to look up a few names. Who
+has begun a listing will want the rest of it; who has gone down from one directory to another walks
+a tree, and will want the next one; who reads the files of a listing in their order will read the
+next one. Never more than one directory or file ahead, and in pieces so small that a request that
+comes meanwhile hardly waits.
+
+find(1) goes by the order of the listing, tar(1) and grep(1) by inode numbers: listings of ours are
+in that order (Layer.scan), so both do the same.
+"""
+
+from __future__ import annotations
+
+import logging
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from .tree import Dir, Node, Tree
+
+log = logging.getLogger(__name__)
+
+PIECE = 8
+"""So many names are looked up between two looks for a request."""
+_REMEMBERED = 1000
+"""So many directories found by listings are remembered."""
+_READERS = 16
+"""In so many listings we know how far somebody has read."""
+_LONG = 4000
+"""Of longer listings that is too much to remember."""
+_NEAR = 32
+"""What is expected next is looked for among so many."""
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Whoever reads the files of a listing in their order, and the place after the last one."""
+
+    files: list[Node]
+    place: int = 0
+
+
+class Foresight:
+    """The guesses about one *tree*; *store* gives the kernel the content of a file not open yet."""
+
+    def __init__(self, tree: Tree, store: Callable[[Node], None]) -> None:
+        self._tree = tree
+        self._store = store
+        self._found: list[Dir] = []
+        """Directories that were listed as names and not opened yet, the next of a walk last."""
+        self._readers: dict[Dir, _Reader] = {}
+        self._walking = False
+        self._soon: Iterator[None] = iter(())
+        self._later: Iterator[None] = iter(())
+
+    # --- what happens ---
+
+    def opened(self, node: Dir, names: Sequence[bytes]) -> None:
+        """*node* is about to be listed."""
+        near = self._found[-_NEAR:]
+        self._walking = node in near
+        if self._walking:
+            del self._found[len(self._found) - len(near) + near.index(node) :]
+        self._soon = self._names(node, names)
+
+    def listed(self, node: Dir, names: Sequence[bytes]) -> None:
+        """Some of its names were asked for, *names* are left."""
+        self._soon = self._names(node, names)
+        if not names:
+            children = [
+                child for child in (node.children or {}).values() if isinstance(child, Node)
+            ]
+            self._found += [child for child in reversed(children) if isinstance(child, Dir)]
+            del self._found[:-_REMEMBERED]
+            if self._walking:
+                if len(children) <= _LONG:
+                    self._expect_reader(node, children)
+                self._later = self._next_directory()
+
+    def reading(self, node: Node) -> None:
+        """The lower file *node* was opened."""
+        parent = node.parent
+        reader = self._readers.get(parent) if parent is not None else None
+        if reader is None:
+            return
+        try:
+            place = reader.files.index(node, reader.place, reader.place + _NEAR)
+        except ValueError:
+            return
+        reader.place = place + 1
+        self._soon = self._next_file(reader)
+
+    def _expect_reader(self, node: Dir, children: list[Node]) -> None:
+        self._readers.pop(node, None)
+        self._readers[node] = _Reader([child for child in children if _is_lower_file(child)])
+        if len(self._readers) > _READERS:
+            del self._readers[next(iter(self._readers))]
+
+    # --- what is done about it ---
+
+    def step(self) -> bool:
+        """Do a small piece of what is ahead; answers whether there was any."""
+        for work in (self._soon, self._later):
+            try:
+                next(work)
+            except StopIteration:
+                continue
+            except OSError:
+                continue  # whoever asks will be told; the work has ended
+            except Exception:
+                # Nobody waits for this: it must not take the mount down.
+                log.exception("looking ahead failed")
+                continue
+            return True
+        return False
+
+    def _names(self, node: Dir, names: Sequence[bytes]) -> Iterator[None]:
+        for start in range(0, len(names), PIECE):
+            if node.children is None:
+                return
+            self._tree.fetch(node, names[start : start + PIECE])
+            yield
+
+    def _next_file(self, reader: _Reader) -> Iterator[None]:
+        for node in reader.files[reader.place : reader.place + 1]:
+            if node.lookups > 0:
+                self._store(node)
+                yield
+
+    def _next_directory(self) -> Iterator[None]:
+        if not self._found:
+            return
+        node = self._found[-1]
+        if node.lookups > 0 and node.children is None:
+            names = list(self._tree.children(node))
+            yield
+            yield from self._names(node, names)
+
+
+def _is_lower_file(node: Node) -> bool:
+    return not node.upper and stat.S_ISREG(node.mode)
