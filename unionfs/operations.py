@@ -326,7 +326,9 @@ class Operations(pyfuse3.Operations):
         if passed is None:
             self._opened_lower(node)
             return FileInfo(fh=node.nid, keep_cache=True)
-        backing = passed.opened(node, guarded=bool(flags & _WRITING and ctx.uid))
+        cached = not node.upper and not self._watched and self._pages.takes(node)
+        guarded = bool(flags & _WRITING and ctx.uid)
+        backing = passed.opened(node, guarded=guarded, cached=cached)
         if not backing:
             self._opened_lower(node)
             # What the kernel cached of an upper file is old if it wrote past us since.

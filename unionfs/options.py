@@ -217,8 +217,9 @@ OPTIONS: tuple[Option, ...] = (
     Option(
         _SPEED, "passthrough", "passthrough", kinds.choice("upper", "all", "off"), "upper",
         "Which files the kernel (6.9 or later, for root, without noatime) reads and writes by "
-        "itself once they are open: those in the upper, all of them, or none. With all, a file "
-        "opened for reading before its copy-up keeps showing the lower data.",
+        "itself once they are open: those in the upper (or, of a read-only mount, in the layers), "
+        "all of them, or none. With all, a lower file above 128 KiB that was opened for reading "
+        "before its copy-up keeps showing the lower data.",
     ),
     Option(
         _SPEED, "static_nlink", "static_nlink", kinds.Flag(), "off",

@@ -32,6 +32,10 @@ class PageCache:
         self._put = put
         self._buffer = memoryview(bytearray(STORE_BYTES))
 
+    def takes(self, node: Node) -> bool:
+        """Whether *node* is small enough."""
+        return self._size(node) <= STORE_BYTES
+
     def opening(self, node: Node) -> None:
         """The lower file *node* is open for us and about to be for the caller."""
         if node.stored:
@@ -51,8 +55,12 @@ class PageCache:
         finally:
             os.close(fd)
 
+    def _size(self, node: Node) -> int:
+        # What the transport keeps for an answer has the fields of a stat result.
+        return int(cast(Any, node.attr or self._tree.refresh(node)).st_size)
+
     def _store(self, node: Node, fd: int) -> None:
-        size: int = cast(Any, node.attr or self._tree.refresh(node)).st_size
+        size = self._size(node)
         if not 0 < size <= STORE_BYTES:
             return
         data = self._buffer[:size]

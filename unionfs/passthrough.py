@@ -59,10 +59,11 @@ class Passthrough:
         self._showing_lower: set[Node] = set()
         self._guarded: set[Node] = set()
 
-    def opened(self, node: Node, *, guarded: bool) -> int:
+    def opened(self, node: Node, *, guarded: bool, cached: bool) -> int:
         """Note one more handle of *node*; the id of the file for the kernel, or 0: ask us.
 
-        *guarded* is one for writing by a caller whose writes clear setuid.
+        *guarded* is one for writing by a caller whose writes clear setuid. *cached* lower files the
+        kernel has in its own cache, where it reads them as fast and follows a copy-up.
         A file with setuid or setgid bits is written by us, for its bits go with a write by some
         callers and stay with others.
         """
@@ -71,7 +72,7 @@ class Passthrough:
         if node.opens == 1 and not node.backing and not node.metacopy:
             if node.upper and not node.mode & SETID:
                 node.backing = self._files.give(node.fd)
-            elif self._lower and not node.upper:
+            elif self._lower and not node.upper and not cached:
                 node.backing = self._files.give(node.fd)
                 if node.backing:
                     self._showing_lower.add(node)

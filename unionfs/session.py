@@ -246,7 +246,9 @@ class Mountpoint:
             raise
         self._direct = True
         if self._passes() and passthrough.supported(fd):
-            operations.pass_through(fd, lower=options.passthrough == "all")
+            # Where nothing can change, reading lower files so has no price.
+            fixed = options.upper is None
+            operations.pass_through(fd, lower=fixed or options.passthrough == "all")
         return f"/dev/fd/{fd}"
 
     def _passes(self) -> bool:
@@ -255,10 +257,7 @@ class Mountpoint:
         Not with noatime, for it keeps access times, and not where each request is to be seen.
         """
         options = self.options
-        wanted = options.passthrough == "all" or (
-            options.passthrough == "upper" and options.upper is not None
-        )
-        return wanted and not (options.noatime or self._watched())
+        return options.passthrough != "off" and not (options.noatime or self._watched())
 
     def _watched(self) -> bool:
         """Whether each request and each system call counts."""
