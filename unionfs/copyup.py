@@ -14,10 +14,13 @@ _TINY = 32 << 10
 _SKIP_XATTR_ERRORS = (errno.EOPNOTSUPP, errno.EPERM, errno.EINVAL)
 
 
-def copy_data(source: int, target: int, size: int, st: os.stat_result) -> None:
+def copy_data(
+    source: int, target: int, size: int, st: os.stat_result, *, sync: bool = False
+) -> None:
     """Make the first *size* bytes of *target* those of *source*; holes stay holes.
 
-    *target* is empty. Shares blocks where the file system can (FICLONE).
+    *target* is empty. Shares blocks where the file system can (FICLONE). With *sync*, which is for
+    an fsync(2) that comes next, the disk begins to write while we still copy.
     """
     if not size:
         return
@@ -32,7 +35,11 @@ def copy_data(source: int, target: int, size: int, st: os.stat_result) -> None:
         return
     end = 0
     for start, end in _extents(source, size):
-        _copy_range(source, target, start, end)
+        for chunk in range(start, end, _CHUNK):
+            stop = min(chunk + _CHUNK, end)
+            _copy_range(source, target, chunk, stop)
+            if sync and end - start > _CHUNK:
+                syscalls.start_writing(target, chunk, stop - chunk)
     if end < size:
         os.ftruncate(target, size)
 
@@ -59,7 +66,7 @@ def _copy_range(source: int, target: int, start: int, end: int) -> None:
     copy = os.copy_file_range
     position = start
     while position < end:
-        want = min(end - position, _CHUNK)
+        want = end - position
         try:
             done = copy(source, target, want, position, position)
         except OSError as error:

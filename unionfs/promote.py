@@ -39,7 +39,7 @@ class Transfer:
 
     def run(self, *, sync: bool) -> None:
         """Copy the data. Touches nothing but its two descriptors, so any thread may do it."""
-        copyup.copy_data(self.source, self.target, self.size, self.st)
+        copyup.copy_data(self.source, self.target, self.size, self.st, sync=sync)
         if sync and self.size:
             os.fsync(self.target)
 

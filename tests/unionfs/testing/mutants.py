@@ -65,8 +65,8 @@ def lost_mode() -> None:
 def short_copy() -> None:
     """Copy-up loses the last byte."""
     original = copyup.copy_data
-    copyup.copy_data = lambda source, target, size, st: original(
-        source, target, max(0, size - 1), st
+    copyup.copy_data = lambda source, target, size, st, *, sync=False: original(
+        source, target, max(0, size - 1), st, sync=sync
     )
 
 
@@ -153,7 +153,9 @@ def broken_hard_links() -> None:
 def filled_holes() -> None:
     """Copy-up writes the holes of a sparse file as zeros."""
 
-    def copy(source: int, target: int, size: int, st: os.stat_result) -> None:
+    def copy(
+        source: int, target: int, size: int, st: os.stat_result, *, sync: bool = False
+    ) -> None:
         position = 0
         while data := os.pread(source, min(1 << 20, size - position), position):
             position += copyup.write_all(target, data, position)
