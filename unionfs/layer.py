@@ -13,7 +13,7 @@ import stat
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from . import formats
+from . import formats, syscalls
 
 _DIR_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _PROC = b"/proc/self/fd/%d/%s"
@@ -316,6 +316,9 @@ def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
     None where the file system has no xattrs.
     """
     try:
+        quickly = syscalls.list_xattrs(dir_fd, name) if name else None
+        if quickly is not None:
+            return quickly
         found = os.listxattr(_xattr_path(dir_fd, name), follow_symlinks=not name)
     except OSError as error:
         if error.errno in (errno.EOPNOTSUPP, errno.EACCES, errno.EPERM):

@@ -31,6 +31,10 @@ MS_POSIXACL = 1 << 16
 MNT_DETACH = 2
 
 _SYNC_FILE_RANGE_WRITE = 2
+_SYS_LISTXATTRAT = 465
+_AT_SYMLINK_NOFOLLOW = 0x100
+_Names = ctypes.c_char * 512
+_has_listxattrat = True
 _FICLONE = 0x40049409
 _FS_IOC_GETFSUUID = 0x80111500
 _FS_IOC_GETFLAGS = 0x80086601 if ctypes.sizeof(ctypes.c_long) == 8 else 0x80046601
@@ -79,6 +83,25 @@ def clone_readonly(path: bytes) -> int:
         os.close(fd)
         raise
     return fd
+
+
+def list_xattrs(dir_fd: int, name: bytes) -> list[bytes] | None:
+    """The xattr names of *name* below *dir_fd*, not following a symlink (listxattrat(2)).
+
+    None where it cannot tell: before Linux 6.13, under a seccomp filter that does not know it, when
+    there are very many names, and for errors. Takes half the time of listxattr(2) by way of
+    /proc/self/fd.
+    """
+    global _has_listxattrat
+    if not _has_listxattrat:
+        return None
+    names = _Names()
+    flags = _AT_SYMLINK_NOFOLLOW
+    size = _libc.syscall(_SYS_LISTXATTRAT, dir_fd, name, flags, names, len(names))
+    if size < 0:
+        _has_listxattrat = ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM)
+        return None
+    return names.raw[: size - 1].split(b"\0") if size else []
 
 
 class _FileHandle(ctypes.Structure):
