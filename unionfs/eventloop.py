@@ -21,6 +21,7 @@ from typing import Any
 import pyfuse3
 import trio
 
+from .awake import Awake
 from .replies import Replies
 
 SPIN_NS = 40_000 if (os.cpu_count() or 1) > 1 else 0
@@ -54,9 +55,14 @@ class AdaptiveLoop:
     open_nursery = staticmethod(trio.open_nursery)
 
     def __init__(
-        self, replies: Replies, on_ready: Callable[[], None], spare: Callable[[], bool]
+        self,
+        replies: Replies,
+        on_ready: Callable[[], None],
+        spare: Callable[[], bool],
+        awake: Awake | None,
     ) -> None:
         self._replies = replies
+        self._awake = awake
         self._spare = spare
         self.lowlevel = self
         self.current_task = trio.lowlevel.current_task
@@ -76,6 +82,8 @@ class AdaptiveLoop:
             self._fd = fd
             self._replies.attach(fd)
         self._replies.send()
+        if self._awake is not None:
+            self._awake.request()
         if self._on_ready is not None:
             self._announce()
         clock, poll, relax = time.monotonic_ns, self._poll.poll, os.sched_yield
@@ -108,6 +116,8 @@ class AdaptiveLoop:
             ready()
 
     async def _sleep(self, fd: int) -> None:
+        if self._awake is not None:
+            self._awake.rest()
         async with self._gate:
             while True:
                 await trio.lowlevel.wait_readable(fd)
@@ -118,11 +128,16 @@ class AdaptiveLoop:
 
 
 def install(
-    replies: Replies, on_ready: Callable[[], None], spare: Callable[[], bool] = lambda: False
+    replies: Replies,
+    on_ready: Callable[[], None],
+    *,
+    spare: Callable[[], bool] = lambda: False,
+    awake: Awake | None = None,
 ) -> None:
     """Put the adaptive wait in front of pyfuse3's loop; call before pyfuse3.init().
 
     *spare* does a little useful work while no request is there, and answers False for want of any.
+    *awake* is told when requests come and when they have ceased.
     """
     module: Any = pyfuse3
-    module.trio = AdaptiveLoop(replies, on_ready, spare)
+    module.trio = AdaptiveLoop(replies, on_ready, spare, awake)

@@ -23,6 +23,7 @@ from .copyup import write_all
 from .foresight import Foresight
 from .formats import NAME_MAX
 from .ids import IdMap
+from .options import FOREVER
 from .pagecache import PageCache
 from .passthrough import Passthrough
 from .replies import (
@@ -96,6 +97,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._replies = replies
         self._watched = watched
+        self._timeout = timeout
         self._passed: Passthrough | None = None
         self.enable_writeback_cache = writeback
         self.enable_acl = acls
@@ -123,8 +125,8 @@ class Operations(pyfuse3.Operations):
 
     def init(self) -> None:
         """The answer to INIT comes next."""
-        # A symbolic link is what it is as long as its inode lives.
-        flags = 0 if self._watched else CACHE_SYMLINKS
+        # A symbolic link is what it is as long as its inode lives, unless layers are said to change.
+        flags = 0 if self._watched or self._timeout < FOREVER else CACHE_SYMLINKS
         if self._passed is not None:
             flags |= PASSTHROUGH | HANDLE_KILLPRIV_V2
         self._replies.amend(init_change(flags, stack_depth=1 if self._passed is not None else 0))

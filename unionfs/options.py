@@ -61,6 +61,7 @@ class MountOptions:
     timeout: float = FOREVER
     writeback: bool = True
     passthrough: Passthrough = "upper"
+    awake: bool = False
     noatime: bool = False
     allow_other: bool | None = None
     allow_root: bool = False
@@ -220,6 +221,11 @@ OPTIONS: tuple[Option, ...] = (
         "itself once they are open: those in the upper (or, of a read-only mount, in the layers), "
         "all of them, or none. With all, a lower file above 128 KiB that was opened for reading "
         "before its copy-up keeps showing the lower data.",
+    ),
+    Option(
+        _SPEED, "awake", "awake", kinds.Flag(), "off",
+        "While requests come, keep idle processors from falling asleep, so that callers wake up at "
+        "once (PM QoS; for root). Costs power, and pays where waking is slow, as in virtual machines.",
     ),
     Option(
         _SPEED, "static_nlink", "static_nlink", kinds.Flag(), "off",

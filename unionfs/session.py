@@ -14,6 +14,7 @@ import pyfuse3
 import trio
 
 from . import checks, diagnose, eventloop, faults, passthrough, syscalls
+from .awake import DEVICE, Awake
 from .encoder import Encoder
 from .errors import UnionError, printable
 from .ids import IdMap
@@ -133,6 +134,8 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
         )
         if options.faults:
             opened.warnings.append(faults.install(options.faults, opened.union.upper))
+        if options.awake and not os.access(DEVICE, os.W_OK):
+            opened.warnings.append(f"option awake has no effect: {DEVICE} is for root only")
         stats = Stats() if options.stats else None
         if stats is not None:
             stats.install(operations)
@@ -204,7 +207,8 @@ class Mountpoint:
     def mount(self, operations: Operations) -> None:
         """Mount; raises UnionError saying what is missing on this machine."""
         spare = operations.foresight.step if not self._watched() else lambda: False
-        eventloop.install(self._replies, self._ready, spare)
+        awake = Awake() if self.options.awake else None
+        eventloop.install(self._replies, self._ready, spare=spare, awake=awake)
         try:
             where = self._mount_directly(operations)
             arguments: set[str] = set()
