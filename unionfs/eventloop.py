@@ -24,8 +24,10 @@ import trio
 from .awake import Awake
 from .replies import Replies
 
-SPIN_NS = 40_000 if (os.cpu_count() or 1) > 1 else 0
-"""How long to ask again and again; pointless where the caller needs the same processor."""
+SEVERAL = len(os.sched_getaffinity(0)) > 1
+"""Whether the caller can go on while we do; where it needs our processor, we should sleep."""
+SPIN_NS = 40_000 if SEVERAL else 0
+"""How long to ask again and again."""
 DOZES = 3
 """How many times to block in poll(2) for a millisecond after that, before trio's sleep."""
 SHARE_NS = 5_000_000
@@ -94,7 +96,8 @@ class AdaptiveLoop:
         if poll(0):
             return
         limit = now + SHARE_NS
-        while self._spare() and clock() < limit:
+        while SEVERAL and self._spare() and clock() < limit:
+            relax()
             if poll(0):
                 return
         limit = clock() + SPIN_NS
