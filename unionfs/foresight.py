@@ -129,10 +129,12 @@ class Foresight:
                 yield
 
     def _next_directory(self) -> Iterator[None]:
+        while self._found and self._found[-1].lookups <= 0:
+            self._found.pop()  # forgotten meanwhile
         if not self._found:
             return
         node = self._found[-1]
-        if node.lookups > 0 and node.children is None:
+        if node.children is None:
             names = list(self._tree.children(node))
             yield
             yield from self._names(node, names)
