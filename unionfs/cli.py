@@ -64,6 +64,7 @@ class Command:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the program with *arguments*, those of the process when None; returns its exit status."""
     command = Command()
+    _occupy_standard_descriptors()
     try:
         _read_command_line(command, sys.argv[1:] if arguments is None else arguments)
         return _run(command)
@@ -125,6 +126,16 @@ def _run(command: Command) -> int:
     from unionfs import session
 
     return session.run(options, foreground=command.foreground, debug=command.debug)
+
+
+def _occupy_standard_descriptors() -> None:
+    """Open 0, 1 and 2 if the caller closed them: nothing else may get these numbers.
+
+    A daemon lets them lead to /dev/null, which would replace a layer or the device of the mount.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
 
 
 def _mount_options(command: Command) -> MountOptions:

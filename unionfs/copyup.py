@@ -28,7 +28,8 @@ def copy_data(
     if size == st.st_size and (size > _SMALL or sparse) and syscalls.clone_file(source, target):
         return
     if size <= _TINY and not sparse:
-        write_all(target, os.pread(source, size, 0), 0)
+        done = write_all(target, os.pread(source, size, 0), 0)
+        _copy_range(source, target, done, size)
         return
     if size <= _SMALL and not sparse:
         _copy_range(source, target, 0, size)

@@ -157,6 +157,11 @@ class Layer:
             # O_NOATIME is for owners and CAP_FOWNER only.
             return os.open(name, flags, dir_fd=dir_fd)
 
+    def open_unnoticed(self, dir_fd: int, name: bytes) -> int:
+        """The same for reading; PermissionError where its access time could not be kept."""
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NOATIME
+        return os.open(name, flags, dir_fd=dir_fd)
+
     # --- reading ---
 
     def scan(self, dir_fd: int) -> Listing:
@@ -313,7 +318,7 @@ def _xattr_path(dir_fd: int, name: bytes) -> bytes | int:
 def list_xattrs(dir_fd: int, name: bytes) -> list[bytes]:
     """Raw xattr names of *name*, or of what is open as *dir_fd* when that is empty.
 
-    None where the file system has no xattrs.
+    An empty list where the file system has no xattrs.
     """
     try:
         quickly = syscalls.list_xattrs(dir_fd, name) if name else None

@@ -23,7 +23,6 @@ from .copyup import write_all
 from .foresight import Foresight
 from .formats import NAME_MAX
 from .ids import IdMap
-from .options import FOREVER
 from .pagecache import PageCache
 from .passthrough import Passthrough
 from .replies import (
@@ -35,6 +34,7 @@ from .replies import (
     PASSTHROUGH,
     Replies,
     init_change,
+    keeps_symlinks,
     open_change,
 )
 from .tree import Dir, Node, Tree, path_of
@@ -77,7 +77,7 @@ def guarded(handler: Callable[P, Coroutine[Any, Any, R]]) -> Callable[P, Corouti
 class Operations(pyfuse3.Operations):
     """Request handlers. A file's handle is its inode number; a directory's is a listing.
 
-    With *watched* the kernel gets everything from a handler, and only when it asks.
+    With *ahead* the kernel may be given what it has not asked for, by others than the handlers.
     """
 
     supports_dot_lookup = False
@@ -92,12 +92,11 @@ class Operations(pyfuse3.Operations):
         sync: bool,
         ids: tuple[IdMap, IdMap],
         replies: Replies,
-        watched: bool = False,
+        ahead: bool = True,
     ) -> None:
         super().__init__()
         self._replies = replies
-        self._watched = watched
-        self._timeout = timeout
+        self._ahead = ahead
         self._passed: Passthrough | None = None
         self.enable_writeback_cache = writeback
         self.enable_acl = acls
@@ -125,8 +124,8 @@ class Operations(pyfuse3.Operations):
 
     def init(self) -> None:
         """The answer to INIT comes next."""
-        # A symbolic link is what it is as long as its inode lives, unless layers are said to change.
-        flags = 0 if self._watched or self._timeout < FOREVER else CACHE_SYMLINKS
+        # A symbolic link is what it is as long as its inode lives.
+        flags = CACHE_SYMLINKS if self._ahead and keeps_symlinks() else 0
         if self._passed is not None:
             flags |= PASSTHROUGH | HANDLE_KILLPRIV_V2
         self._replies.amend(init_change(flags, stack_depth=1 if self._passed is not None else 0))
@@ -320,7 +319,11 @@ class Operations(pyfuse3.Operations):
             if not flags & os.O_TRUNC:
                 await self._bring_up_large(node)
         self._union.open(node, flags, privileged=ctx.uid == 0)
-        return self._opened(node, flags, ctx)
+        try:
+            return self._opened(node, flags, ctx)
+        except OSError:
+            self._union.release(node)
+            raise
 
     def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
         """Answer that *node* is open, for the kernel to read and write by itself where it can."""
@@ -328,7 +331,7 @@ class Operations(pyfuse3.Operations):
         if passed is None:
             self._opened_lower(node)
             return FileInfo(fh=node.nid, keep_cache=True)
-        cached = not node.upper and not self._watched and self._pages.takes(node)
+        cached = not node.upper and self._ahead and self._pages.takes(node)
         guarded = bool(flags & _WRITING and ctx.uid)
         backing = passed.opened(node, guarded=guarded, cached=cached)
         if not backing:
@@ -342,7 +345,7 @@ class Operations(pyfuse3.Operations):
 
     def _opened_lower(self, node: Node) -> None:
         """The kernel will ask for what it reads of a lower file, unless it is given it now."""
-        if not node.upper and not self._watched:
+        if not node.upper and self._ahead:
             self._pages.opening(node)
             self.foresight.reading(node)
 
@@ -368,7 +371,7 @@ class Operations(pyfuse3.Operations):
         node = self._nodes[fh]
         if size <= _SMALL_READ:
             return os.pread(node.fd, size, off)
-        if not node.upper and not self._watched and self._replies.holds(size):
+        if not node.upper and self._ahead and self._replies.holds(size):
             # What is lower has the size it had, and a reply must tell its length first.
             size = min(size, self._entry(node).st_size - off)
             if size > 0:
@@ -434,7 +437,7 @@ class Operations(pyfuse3.Operations):
         # that cache, and ask us for the rest.
         names = self._names(node)
         self._listings[fh] = (node, names)
-        self.foresight.opened(node, names[2:])
+        self.foresight.opened(node, names, 2)
         if not node.changed:
             # It finds its place in a cached listing by our place numbers, whoever had them: they
             # must mean the same in every listing.
@@ -464,12 +467,12 @@ class Operations(pyfuse3.Operations):
                 except OSError:
                     continue  # a stale entry must not hide its neighbours; stat(2) tells its error
                 if not reply(token, name, cast(EntryAttributes, entry), place + 1):
-                    self.foresight.listed(node, names[place:])
+                    self.foresight.listed(node, names, place)
                     return
                 child.lookups += 1
             elif not reply(token, name, self._entry((node, node.parent or node)[place]), place + 1):
                 return
-        self.foresight.listed(node, ())
+        self.foresight.listed(node, names, len(names))
 
     def _names(self, node: Dir) -> list[bytes]:
         return [b".", b"..", *self._tree.children(node)]

@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable
 from typing import Any, cast
 
-from .promote import open_source
 from .tree import Node, Tree
 
 STORE_BYTES = 128 << 10
@@ -45,11 +44,16 @@ class PageCache:
             self._store(node, node.fd)
 
     def expected(self, node: Node) -> None:
-        """The lower file *node* will probably be opened soon. Raises OSError if we cannot open it."""
-        if node.stored or node.opens or node.upper:
+        """The file *node* will probably be opened soon.
+
+        Raises OSError when we cannot open it, or not without moving its access time: perhaps nobody
+        will read it.
+        """
+        if node.stored or node.opens or node.upper or node.metacopy:
             return
         node.stored = True
-        fd = open_source(self._tree, node)
+        dir_fd, name, layer = self._tree.place(node)
+        fd = layer.open_unnoticed(dir_fd, name)
         try:
             self._store(node, fd)
         finally:

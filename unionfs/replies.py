@@ -5,7 +5,8 @@ it can say, the descriptor is put aside for a moment: the reply lands in a pipe,
 and goes on to the kernel. Source: ``linux/fuse.h``, protocol 7.40.
 
 One handler at a time: it calls ``amend`` or ``answer_read`` as its last step, libfuse replies as
-soon as the handler returns, and the event loop calls ``send`` before it does anything else.
+soon as the handler returns, and the event loop calls ``send`` before it does anything else. No
+handler's guard is around it there: what fails, a read of a broken disk say, becomes the reply.
 """
 
 from __future__ import annotations
@@ -13,11 +14,15 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import logging
 import mmap
 import os
+import re
 import select
 import struct
 from collections.abc import Callable
+
+log = logging.getLogger(__name__)
 
 HEADER_BYTES = 16
 """struct fuse_out_header: length, error, unique."""
@@ -41,6 +46,8 @@ FOPEN_PASSTHROUGH = 1 << 7
 _MAX_REPLY = select.PIPE_BUF
 _LENGTH = struct.Struct("=I")
 """The first field of a reply: its length, itself included."""
+_ERROR = struct.Struct("=Ii")
+"""Length and error: the unique number of the request follows."""
 _PIPE_BYTES = 1 << 20
 """What an ordinary user may make a pipe hold (pipe(7)); root may always."""
 
@@ -48,6 +55,11 @@ _GONE = (errno.ENOENT, errno.ENODEV)
 """The caller was killed meanwhile, or the mount is no more. libfuse does not mind either."""
 
 Change = Callable[[bytearray], None]
+
+
+def keeps_symlinks() -> bool:
+    """Whether the kernel can keep symbolic links: before Linux 6.14 it cut them at their st_size."""
+    return tuple(int(part) for part in re.findall(r"\d+", os.uname().release)[:2]) >= (6, 14)
 
 
 def init_change(flags: int, *, stack_depth: int = 0) -> Change:
@@ -112,7 +124,7 @@ class Replies:
         def finish(reply: bytearray) -> None:
             header = _LENGTH.pack(HEADER_BYTES + size) + reply[_LENGTH.size :]
             if not self._data.pass_on(header, fd, offset, size, self._device):
-                data = os.pread(fd, size, offset)
+                data = _read(fd, size, offset)
                 self._write(_LENGTH.pack(HEADER_BYTES + len(data)) + reply[_LENGTH.size :] + data)
 
         self._hold(finish)
@@ -139,10 +151,27 @@ class Replies:
                 finish(reply)
         except OSError as error:
             if error.errno not in _GONE:
-                raise
+                self._fail(reply, error.errno or errno.EIO)
+
+    def _fail(self, reply: bytearray, code: int) -> None:
+        """Answer with an error what cannot be answered as it should."""
+        try:
+            self._write(_ERROR.pack(HEADER_BYTES, -code) + reply[_ERROR.size : HEADER_BYTES])
+        except OSError as error:
+            if error.errno not in _GONE:
+                log.warning("a reply was lost: %s", error)
 
     def _write(self, reply: bytes | bytearray) -> None:
         os.write(self._device, reply)
+
+
+def _read(fd: int, size: int, offset: int) -> bytes:
+    try:
+        return os.pread(fd, size, offset)
+    except OSError as error:
+        # What these say of a device is not to be taken for the caller's having gone.
+        code = errno.EIO if error.errno in _GONE else error.errno
+        raise OSError(code, os.strerror(code or 0)) from None
 
 
 def _is_error(reply: bytearray) -> bool:
@@ -154,7 +183,7 @@ class _DataPipe:
 
     def __init__(self) -> None:
         self._reader, self._writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        with contextlib.suppress(PermissionError):
+        with contextlib.suppress(OSError):
             fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         held = fcntl.fcntl(self._writer, fcntl.F_GETPIPE_SZ)
         # A slot for each page: one is the header's, one more is for data that begins within a page.

@@ -20,7 +20,7 @@ from .errors import UnionError, printable
 from .ids import IdMap
 from .mounttable import mounted_device
 from .operations import Operations
-from .options import libfuse_options
+from .options import FOREVER, libfuse_options
 from .replies import Replies
 from .stack import Opened, open_union
 from .stats import Stats
@@ -69,8 +69,9 @@ def _in_background(options: MountOptions) -> NoReturn:
     # The kernel answers this only after the daemon has answered INIT.
     os.statvfs(options.mountpoint)
     # As daemon(3) does: tearing down what was imported takes a fifth of the time to mount.
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.flush()
     os._exit(0)
 
 
@@ -130,7 +131,7 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
             sync=options.fsync != "volatile",
             ids=ids,
             replies=replies,
-            watched=options.trace is not None,
+            ahead=_goes_ahead(options),
         )
         if options.faults:
             opened.warnings.append(faults.install(options.faults, opened.union.upper))
@@ -153,6 +154,16 @@ def _serve(options: MountOptions, *, started: Callable[[], None]) -> int:
         return 0
     finally:
         opened.close()
+
+
+def _is_watched(options: MountOptions) -> bool:
+    """Whether each request and each system call counts."""
+    return bool(options.trace or options.faults)
+
+
+def _goes_ahead(options: MountOptions) -> bool:
+    """Whether more may be done than what is asked for: not where layers are said to change."""
+    return options.timeout >= FOREVER and not _is_watched(options)
 
 
 def _start_trace(options: MountOptions, operations: Operations, opened: Opened) -> Trace:
@@ -206,7 +217,7 @@ class Mountpoint:
 
     def mount(self, operations: Operations) -> None:
         """Mount; raises UnionError saying what is missing on this machine."""
-        spare = operations.foresight.step if not self._watched() else lambda: False
+        spare = operations.foresight.step if _goes_ahead(self.options) else lambda: False
         awake = Awake() if self.options.awake else None
         eventloop.install(self._replies, self._ready, spare=spare, awake=awake)
         try:
@@ -261,11 +272,7 @@ class Mountpoint:
         Not with noatime, for it keeps access times, and not where each request is to be seen.
         """
         options = self.options
-        return options.passthrough != "off" and not (options.noatime or self._watched())
-
-    def _watched(self) -> bool:
-        """Whether each request and each system call counts."""
-        return bool(self.options.trace or self.options.faults)
+        return options.passthrough != "off" and not (options.noatime or _is_watched(options))
 
     def _flags(self) -> int:
         options = self.options

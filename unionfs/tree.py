@@ -403,10 +403,10 @@ class Tree:
             place = children.get(name)
             if type(place) is not int or place == PROBE:
                 continue
-            if place != last:
-                fd, layer = self.dir_at(node, place)
-                last = place
             try:
+                if place != last:
+                    fd, layer = self.dir_at(node, place)
+                    last = place
                 found = self._read_file(node, name, fd, place, layer)
             except OSError:
                 continue

@@ -57,7 +57,7 @@ class Scene:
             child = self.tree.lookup(node, name)
             assert child is not None
             child.lookups += 1
-        self.foresight.listed(node, ())
+        self.foresight.listed(node, [], 0)
 
     def read(self, path: str) -> None:
         node = self.tree.resolve(os.fsencode(path))
@@ -112,6 +112,17 @@ def test_a_walk_finds_the_next_directory_merged_and_no_other(scene: Scene) -> No
     ahead = "a/below" if order[0] == "a" else order[1]
     merged = [path for path in ("a", "a/below", "b", "c") if scene.dir(path).children is not None]
     assert sorted(merged) == sorted([order[0], ahead])
+
+
+def test_a_large_directory_is_left_to_whoever_opens_it(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("unionfs.foresight.LARGE_BYTES", 0)
+    scene.list("")
+    scene.list("b")
+    scene.rest()
+    assert scene.dir("a").children is None
+    assert scene.dir("c").children is None
 
 
 def test_who_reads_in_order_gets_the_next_file(scene: Scene) -> None:

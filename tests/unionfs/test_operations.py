@@ -12,8 +12,10 @@ from pathlib import Path
 
 import pytest
 from fstest import drivers, layers
+from fstest.drivers import Mounted, Stack
 
 Make = Callable[[str, layers.Table], Path]
+Mount = Callable[..., Mounted]
 
 FAULTY = """
 import sys
@@ -97,3 +99,39 @@ def cpu_ticks(pid: int) -> int:
     """User and system time of a process, in clock ticks (proc(5))."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return int(fields[11]) + int(fields[12])
+
+
+@pytest.mark.mounted
+@pytest.mark.needs("root")
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_daemon_whose_caller_closed_descriptors(
+    closed: str, make_layer: Make, tmp_path: Path
+) -> None:
+    """Their numbers must not be those of a layer, which would give way to /dev/null."""
+    lower, point = make_layer("base", {"f": "x"}), tmp_path / "mnt"
+    for directory in (point, tmp_path / "up", tmp_path / "work"):
+        directory.mkdir()
+    options = f"lowerdir={lower},upperdir={tmp_path}/up,workdir={tmp_path}/work"
+    program = drivers.UNIONFS.command(Stack((lower,)), point)[0]
+    command = ["sh", "-c", f'exec "$0" -o "$1" "$2" {closed}', program, options, str(point)]
+    status = subprocess.run(command, timeout=30).returncode
+    try:
+        assert status == 0
+        assert (point / "f").read_text() == "x"
+        (point / "new").write_text("y")
+        assert (tmp_path / "up/new").read_text() == "y"
+    finally:
+        subprocess.run(["umount", str(point)], check=False)
+
+
+@pytest.mark.mounted
+@pytest.mark.needs("root")
+def test_a_lower_file_that_cannot_be_read_fails_alone(mount: Mount, make_layer: Make) -> None:
+    lower = make_layer("base", {"big": b"x" * (1 << 20), "ok": "fine"})
+    m = mount([lower])
+    assert (m / "big").stat().st_size == 1 << 20
+    (lower / "big").unlink()
+    (lower / "big").mkdir()
+    with pytest.raises(OSError):
+        (m / "big").read_bytes()
+    assert (m / "ok").read_text() == "fine"

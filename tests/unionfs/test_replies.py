@@ -184,3 +184,30 @@ def test_how_much_a_read_can_bring() -> None:
     replies = Replies()
     assert replies.holds(256 << 10)
     assert not replies.holds(1 << 20)
+
+
+def test_a_read_that_cannot_be_done_becomes_its_error(wire: Wire, tmp_path: Path) -> None:
+    """A broken disk, say. Nobody else would catch it, and the mount would be gone."""
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        wire.replies.answer_read(fd, 0, 5000)
+        os.write(wire.fd, reply(b""))
+        wire.replies.send()
+        assert wire.heard() == reply(b"", -errno.EISDIR)
+    finally:
+        os.close(fd)
+
+
+def test_a_device_that_is_gone_is_no_caller_that_is_gone(
+    wire: Wire, content: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+
+    wire.replies.answer_read(content, 0, 5000)
+    os.write(wire.fd, reply(b""))
+    with monkeypatch.context() as patch:
+        patch.setattr("unionfs.replies.os.splice", refuse)
+        patch.setattr("unionfs.replies.os.pread", refuse)
+        wire.replies.send()
+    assert wire.heard() in (b"", reply(b"", -errno.EIO))
