@@ -11,6 +11,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from unionfs.errors import UnionError
@@ -133,9 +134,10 @@ def _occupy_standard_descriptors() -> None:
 
     A daemon lets them lead to /dev/null, which would replace a layer or the device of the mount.
     """
-    while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
-        os.set_inheritable(fd, True)
-    os.close(fd)
+    with suppress(FileNotFoundError):  # a /dev without anything: the mount will say what is missing
+        while (fd := os.open(os.devnull, os.O_RDWR)) <= 2:
+            os.set_inheritable(fd, True)
+        os.close(fd)
 
 
 def _mount_options(command: Command) -> MountOptions:
