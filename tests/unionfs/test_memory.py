@@ -28,7 +28,7 @@ def look_at_all(union: Mounted) -> None:
 
 def falls_below(daemons: list[int], limit: int) -> bool:
     """Have the kernel forget, until it shows: it tells the daemon when it finds the time."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         assert drop_caches()
         time.sleep(0.5)
