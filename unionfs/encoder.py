@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 
 import pyfuse3
 from pyfuse3 import EntryAttributes
@@ -29,8 +28,7 @@ class Encoder:
         entry = EntryAttributes()
         entry.st_ino = node.nid
         entry.st_mode = st.st_mode
-        plain = node.parent is not None and not stat.S_ISDIR(st.st_mode)
-        entry.st_nlink = st.st_nlink if plain else self._links(node, st)
+        entry.st_nlink = self._links(node, st)
         entry.st_size = st.st_size
         entry.st_blocks = st.st_blocks
         entry.st_blksize = _BLOCK

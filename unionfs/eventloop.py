@@ -133,9 +133,8 @@ class AdaptiveLoop:
 def install(
     replies: Replies,
     on_ready: Callable[[], None],
-    *,
-    spare: Callable[[], bool] = lambda: False,
-    awake: Awake | None = None,
+    spare: Callable[[], bool],
+    awake: Awake | None,
 ) -> None:
     """Put the adaptive wait in front of pyfuse3's loop; call before pyfuse3.init().
 

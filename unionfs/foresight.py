@@ -48,10 +48,14 @@ class _Reader:
 
 
 class Foresight:
-    """The guesses about one *tree*; *store* gives the kernel the content of a file not open yet."""
+    """The guesses about one *tree*; *store* gives the kernel the content of a file not open yet.
 
-    def __init__(self, tree: Tree, store: Callable[[Node], None]) -> None:
+    One that is not *active* remembers nothing, and so has nothing to do.
+    """
+
+    def __init__(self, tree: Tree, store: Callable[[Node], None], *, active: bool = True) -> None:
         self._tree = tree
+        self._active = active
         self._store = store
         self._found: list[int] = []
         """Directories that were listed as names and not opened yet, the next of a walk last."""
@@ -64,6 +68,8 @@ class Foresight:
 
     def opened(self, node: Dir, names: Sequence[bytes], place: int = 0) -> None:
         """*node* is about to be listed, from *place* in *names* on."""
+        if not self._active:
+            return
         near = self._found[-_NEAR:]
         self._walking = node.nid in near
         if self._walking:
@@ -72,6 +78,8 @@ class Foresight:
 
     def listed(self, node: Dir, names: Sequence[bytes], place: int) -> None:
         """Its *names* before *place* were asked for."""
+        if not self._active:
+            return
         self._soon = self._names(node, names, place)
         if place >= len(names):
             self._ended(node)
@@ -129,8 +137,8 @@ class Foresight:
             yield
 
     def _next_file(self, reader: _Reader) -> Iterator[None]:
-        for number in reader.files[reader.place : reader.place + 1]:
-            node = self._known(number)
+        if reader.place < len(reader.files):
+            node = self._known(reader.files[reader.place])
             if node is not None and _is_file(node):
                 self._store(node)
                 yield

@@ -103,7 +103,7 @@ class Operations(pyfuse3.Operations):
         self._union = union
         self._tree: Tree = union.tree
         self._pages = PageCache(union.tree, pyfuse3.notify_store)
-        self.foresight = Foresight(union.tree, self._pages.expected)
+        self.foresight = Foresight(union.tree, self._pages.expected, active=ahead)
         self._nodes = union.tree.nodes
         self._sync = sync
         self._uids, self._gids = ids
@@ -128,7 +128,9 @@ class Operations(pyfuse3.Operations):
         flags = CACHE_SYMLINKS if self._ahead and keeps_symlinks() else 0
         if self._passed is not None:
             flags |= PASSTHROUGH | HANDLE_KILLPRIV_V2
-        self._replies.amend(init_change(flags, stack_depth=1 if self._passed is not None else 0))
+        if flags:
+            depth = 1 if self._passed is not None else 0
+            self._replies.amend(init_change(flags, stack_depth=depth))
 
     # --- names ---
 
@@ -322,7 +324,7 @@ class Operations(pyfuse3.Operations):
         try:
             return self._opened(node, flags, ctx)
         except OSError:
-            self._union.release(node)
+            self._closed(node)
             raise
 
     def _opened(self, node: Node, flags: int, ctx: RequestContext) -> FileInfo:
@@ -401,7 +403,10 @@ class Operations(pyfuse3.Operations):
 
     @guarded
     async def release(self, fh: int) -> None:
-        node = self._nodes[fh]
+        self._closed(self._nodes[fh])
+
+    def _closed(self, node: Node) -> None:
+        """One handle of *node* is gone, or never came to be."""
         if node.opens == 1:
             if self._passed is None:
                 self._settle_mtime(node)

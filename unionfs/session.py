@@ -217,9 +217,8 @@ class Mountpoint:
 
     def mount(self, operations: Operations) -> None:
         """Mount; raises UnionError saying what is missing on this machine."""
-        spare = operations.foresight.step if _goes_ahead(self.options) else lambda: False
         awake = Awake() if self.options.awake else None
-        eventloop.install(self._replies, self._ready, spare=spare, awake=awake)
+        eventloop.install(self._replies, self._ready, operations.foresight.step, awake)
         try:
             where = self._mount_directly(operations)
             arguments: set[str] = set()

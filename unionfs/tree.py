@@ -230,9 +230,7 @@ class Tree:
         Numbers of different file systems can never meet, and the same stack gives the same
         numbers after a remount.
         """
-        index = self._devices.get(dev)
-        if index is None:
-            index = self._device(dev)
+        index = self._device(dev)
         if ino <= ROOT_ID or ino >> _DEVICE_SHIFT or index >> 14:
             return self._invent()
         return ino | index << _DEVICE_SHIFT
