@@ -18,7 +18,6 @@ import logging
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
 
 from .tree import Dir, Node, Tree
 
@@ -149,10 +148,13 @@ class Foresight:
             node = self._known(self._found[-1])
             if node is None:
                 self._found.pop()  # forgotten meanwhile
-        if isinstance(node, Dir) and node.children is None and _is_small(node):
+        if isinstance(node, Dir) and node.children is None and self._is_small(node):
             names = list(self._tree.children(node))
             yield
             yield from self._names(node, names, 0)
+
+    def _is_small(self, node: Dir) -> bool:
+        return len(node.parts) <= _MANY_PARTS and self._tree.size(node) <= LARGE_BYTES
 
     def _known(self, number: int) -> Node | None:
         """The node with that number, if the kernel knows it."""
@@ -162,9 +164,3 @@ class Foresight:
 
 def _is_file(node: Node) -> bool:
     return not node.upper and stat.S_ISREG(node.mode)
-
-
-def _is_small(node: Dir) -> bool:
-    # What the transport keeps for an answer has the fields of a stat result.
-    size = cast(Any, node.attr).st_size if node.attr is not None else LARGE_BYTES + 1
-    return bool(size <= LARGE_BYTES) and len(node.parts) <= _MANY_PARTS

@@ -375,7 +375,7 @@ class Operations(pyfuse3.Operations):
             return os.pread(node.fd, size, off)
         if not node.upper and self._ahead and self._replies.holds(size):
             # What is lower has the size it had, and a reply must tell its length first.
-            size = min(size, self._entry(node).st_size - off)
+            size = min(size, self._tree.size(node) - off)
             if size > 0:
                 self._replies.answer_read(node.fd, off, size)
             return b""
@@ -508,7 +508,7 @@ class Operations(pyfuse3.Operations):
         promoter = self._union.promoter
         if promoter is None or (node.upper and not node.metacopy) or not stat.S_ISREG(node.mode):
             return
-        bytes_needed = self._entry(node).st_size if size is None else size
+        bytes_needed = self._tree.size(node) if size is None else size
         if bytes_needed <= THREAD_COPY_BYTES:
             return
         lock = self._copying.setdefault(node, trio.Lock())

@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 
 from .tree import Node, Tree
 
@@ -33,7 +33,7 @@ class PageCache:
 
     def takes(self, node: Node) -> bool:
         """Whether *node* is small enough."""
-        return self._size(node) <= STORE_BYTES
+        return self._tree.size(node) <= STORE_BYTES
 
     def opening(self, node: Node) -> None:
         """The lower file *node* is open for us and about to be for the caller."""
@@ -59,12 +59,8 @@ class PageCache:
         finally:
             os.close(fd)
 
-    def _size(self, node: Node) -> int:
-        # What the transport keeps for an answer has the fields of a stat result.
-        return int(cast(Any, node.attr or self._tree.refresh(node)).st_size)
-
     def _store(self, node: Node, fd: int) -> None:
-        size = self._size(node)
+        size = self._tree.size(node)
         if not 0 < size <= STORE_BYTES:
             return
         data = self._buffer[:size]

@@ -88,9 +88,8 @@ def clone_readonly(path: bytes) -> int:
 def list_xattrs(dir_fd: int, name: bytes) -> list[bytes] | None:
     """The xattr names of *name* below *dir_fd*, not following a symlink (listxattrat(2)).
 
-    None where it cannot tell: before Linux 6.13, under a seccomp filter that does not know it, when
-    there are very many names, and for errors. Takes half the time of listxattr(2) by way of
-    /proc/self/fd.
+    None where it cannot tell: before Linux 6.13, under a seccomp filter that does not know it, and
+    when there are very many names. Takes half the time of listxattr(2) by way of /proc/self/fd.
     """
     global _has_listxattrat
     if not _has_listxattrat:
@@ -99,7 +98,10 @@ def list_xattrs(dir_fd: int, name: bytes) -> list[bytes] | None:
     flags = _AT_SYMLINK_NOFOLLOW
     size = _libc.syscall(_SYS_LISTXATTRAT, dir_fd, name, flags, names, len(names))
     if size < 0:
-        _has_listxattrat = ctypes.get_errno() not in (errno.ENOSYS, errno.EPERM)
+        code = ctypes.get_errno()
+        _has_listxattrat = code not in (errno.ENOSYS, errno.EPERM)
+        if _has_listxattrat and code != errno.ERANGE:
+            raise OSError(code, os.strerror(code), name)
         return None
     return names.raw[: size - 1].split(b"\0") if size else []
 

@@ -12,7 +12,7 @@ import gc
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 from . import formats
 from .layer import NO_MARKS, DirFds, Layer, Marks
@@ -744,6 +744,10 @@ class Tree:
     def refresh(self, node: Node) -> object:
         """Read the node's attributes again; returns what encode made of them."""
         return self.note(node, self.stat(node))
+
+    def size(self, node: Node) -> int:
+        """Bytes of *node* as last answered: what is kept for that has the fields of a stat result."""
+        return int(cast(Any, node.attr or self.refresh(node)).st_size)
 
     def note(self, node: Node, st: os.stat_result) -> object:
         """Take over the node's new stat; returns what encode made of it."""
